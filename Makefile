@@ -1,0 +1,43 @@
+# Every verb is one line that also works by hand. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types bench lock clean
+
+# The newest Python that really runs (a version manager's shim may exist and refuse) and can make a venv.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' </dev/null >/dev/null 2>&1 && echo $$p && break; done)
+
+help:  ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.ready  ## provision example projects on a real database, with a live view
+	.venv/bin/jobplane demo
+
+test: .venv/.ready  ## run the whole suite (DATABASE_URL, else an embedded server)
+	.venv/bin/pytest
+
+check: lint types  ## everything but the tests: lint, types, layers, schema
+	.venv/bin/lint-imports --no-logo
+	.venv/bin/python tools/dump_schema.py --check
+
+lint: .venv/.ready  ## ruff: rules and format
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+types: .venv/.ready  ## mypy --strict
+	.venv/bin/mypy
+
+bench: .venv/.ready  ## measure enqueue, drain and pick-up beside raw SQL
+	.venv/bin/python -m bench
+
+lock: .venv/.ready  ## recompile requirements/dev.txt from pyproject.toml (UPGRADE=--upgrade for newer versions)
+	.venv/bin/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE) --quiet --output-file requirements/dev.txt
+
+clean:  ## remove the environment and everything generated
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/.ready: requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "jobplane needs Python 3.11 or newer with its venv module (Debian, Ubuntu: apt install python3-venv). Name yours: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,1 @@
+"""Enqueue jobs and look after them: the two clients, asynchronous and synchronous."""

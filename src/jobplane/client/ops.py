@@ -1,0 +1,284 @@
+"""Each operation of the clients as a value: a generator that yields statements and is sent their rows.
+
+Written once, without I/O; jobplane.client.queue runs the steps with await, jobplane.client.sync without.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias, TypeVar, cast
+from uuid import UUID
+
+from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.errors import (
+    AttemptsExhaustedError,
+    DatabaseUnavailableError,
+    InvalidInputError,
+    JobNotFoundError,
+    JobStateError,
+    StatementError,
+    UniqueKeyTakenError,
+    WaitTimeoutError,
+    shown,
+)
+from jobplane.job import TERMINAL, Attempt, EnqueueJobResult, Job, JobStatus, NewJob
+from jobplane.limits import MAX_ATTEMPTS, as_timedelta, check_queue, check_type
+from jobplane.payload import decode_json
+from jobplane.sql import SQLValue, channel
+from jobplane.store.failures import is_unique_violation
+from jobplane.task import JobQueueOptions
+from jobplane.store.rows import Row, as_uuid, attempt_of, columns_of, job_of, parameters_of, result_of
+
+T = TypeVar("T")
+INSERT_TRIES: Final = 5
+MAX_PAGE: Final = 100
+WAIT_FIRST: Final = 0.02
+WAIT_MOST: Final = 0.5
+"""Seconds between two looks of wait()."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One statement by name, with its arguments."""
+
+    statement: str
+    args: Mapping[str, SQLValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing to ask for now: go on after so many seconds."""
+
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Query | Pause, Sequence[Row], T]
+
+
+def insert(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
+    """Write jobs, answering in their order. A job that is there already is returned instead, flagged."""
+    results: dict[UUID, EnqueueJobResult] = {}
+    missing = list({job.id: job for job in jobs}.values())
+    for _ in range(INSERT_TRIES):
+        if len(missing) == 1:
+            rows = yield Query("job/insert", parameters_of(missing[0]))
+        else:
+            rows = yield Query("job/insert_many", columns_of(missing))
+        for row in rows:
+            result = result_of(row, existing=False)
+            results[result.id] = result
+        missing = [job for job in missing if job.id not in results]
+        if not missing:
+            return [results[job.id] for job in jobs]
+        twins = yield Query(
+            "job/find_twins",
+            {
+                "ids": [str(job.id) for job in missing],
+                "unique_keys": [job.unique_key for job in missing if job.unique_key],
+            },
+        )
+        by_id = {as_uuid(row["id"]): row for row in twins}
+        by_key = {row["unique_key"]: row for row in twins if row["status"] not in TERMINAL}
+        for job in missing:
+            twin = by_id.get(job.id) or (by_key.get(job.unique_key) if job.unique_key else None)
+            if twin is not None:
+                results[job.id] = result_of(twin, existing=True)
+        # What stood in the way may have ended between the two statements: then there is room now.
+        missing = [job for job in missing if job.id not in results]
+        if not missing:
+            return [results[job.id] for job in jobs]
+    raise DatabaseUnavailableError(
+        f"unique key {shown(missing[0].unique_key)} changed hands {INSERT_TRIES} times while it was enqueued; try again"
+    )
+
+
+def insert_in_transaction(
+    jobs: Sequence[NewJob], schema: str, *, notify: bool
+) -> Steps[list[EnqueueJobResult]]:
+    """Write jobs inside the caller's transaction; the wake-up is sent when that commits."""
+    results = yield from insert(jobs)
+    if notify:
+        yield from wake({job.queue for job in jobs}, schema)
+    return results
+
+
+def wake(words: Iterable[str], schema: str) -> Steps[None]:
+    """Tell the workers of some queues to look, or hand them words such as cancel:<id>."""
+    for word in words:
+        yield Query("wake/notify", {"channel": channel(schema), "word": word})
+
+
+def get_job(job_id: UUID) -> Steps[Job | None]:
+    """One job, or None."""
+    rows = yield Query("job/get", {"id": str(_checked_id(job_id))})
+    return job_of(rows[0]) if rows else None
+
+
+def get_status(job_id: UUID) -> Steps[JobStatus]:
+    """Only the status. Raises JobNotFoundError."""
+    rows = yield Query("job/status", {"id": str(_checked_id(job_id))})
+    if not rows:
+        raise JobNotFoundError(f"there is no job {job_id} (it may have been pruned)")
+    return JobStatus(cast("str", rows[0]["status"]))
+
+
+def wait(job_id: UUID, timeout: timedelta | float | None) -> Steps[Job]:
+    """Look until the job has ended, ever less often."""
+    limit = None if timeout is None else as_timedelta("timeout", timeout, "must be a timedelta or seconds")
+    end = None if limit is None else time.monotonic() + limit.total_seconds()
+    pause = WAIT_FIRST
+    while True:
+        status = yield from get_status(job_id)
+        job = (yield from get_job(job_id)) if status in TERMINAL else None
+        if job is not None:
+            return job
+        left = pause if end is None else min(pause, end - time.monotonic())
+        if left <= 0:
+            raise WaitTimeoutError(f"job {job_id} is still {status} after {limit}")
+        yield Pause(left)
+        pause = min(pause * 1.5, WAIT_MOST)
+
+
+def list_jobs(
+    *,
+    status: JobStatus | str | None = None,
+    type: str | None = None,  # noqa: A002 - the contract's word
+    queue: str | None = None,
+    tag: str | None = None,
+    cursor: str | None = None,
+    limit: int = 25,
+) -> Steps[JobPage]:
+    """A page of jobs, newest first."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidInputError("limit", limit, f"must be a whole number from 1 to {MAX_PAGE}")
+    if status is not None and status not in set(JobStatus):
+        raise InvalidInputError("status", status, f"must be one of {', '.join(JobStatus)}")
+    before = None
+    if cursor is not None:
+        try:
+            before = str(UUID(cursor))
+        except (ValueError, AttributeError, TypeError):
+            raise InvalidInputError("cursor", cursor, "must be the next_cursor of an earlier page") from None
+    rows = yield Query(
+        "job/list",
+        {
+            "status": None if status is None else str(status),
+            "type": None if type is None else check_type(type),
+            "queue": None if queue is None else check_queue(queue),
+            "tag": tag,
+            "before": before,
+            # One more than asked for tells whether there is a next page.
+            "limit": limit + 1,
+        },
+    )
+    jobs = tuple(job_of(row) for row in rows[:limit])
+    return JobPage(jobs, str(jobs[-1].id) if len(rows) > limit else None)
+
+
+def list_attempts(job_id: UUID) -> Steps[list[Attempt]]:
+    """The attempts of a job that did not complete, oldest first."""
+    rows = yield Query("job/attempts", {"id": str(_checked_id(job_id))})
+    return [attempt_of(row) for row in rows]
+
+
+def retry(job_id: UUID, extra_attempts: int = 0) -> Steps[str]:
+    """Run an ended job again; returns its queue, to be woken."""
+    if not 0 <= extra_attempts <= MAX_ATTEMPTS:
+        raise InvalidInputError(
+            "extra_attempts", extra_attempts, f"must be a whole number from 0 to {MAX_ATTEMPTS}"
+        )
+    try:
+        rows = yield Query("job/retry", {"id": str(_checked_id(job_id)), "extra_attempts": extra_attempts})
+    except StatementError as error:
+        if not is_unique_violation(error):
+            raise
+        raise UniqueKeyTakenError(
+            f"job {job_id} cannot be retried now: another unfinished job holds its unique key"
+        ) from error
+    if rows:
+        return str(rows[0]["queue"])
+    job = yield from get_job(job_id)
+    if job is None:
+        raise JobNotFoundError(f"there is no job {job_id} (it may have been pruned)")
+    if not job.is_terminal:
+        raise JobStateError(
+            f"job {job_id} is {job.status}: only completed, failed or cancelled jobs can be retried"
+        )
+    raise AttemptsExhaustedError(
+        f"job {job_id} has used {job.attempts} of {job.max_attempts} attempts: grant more with extra_attempts=1"
+    )
+
+
+def cancel(job_id: UUID) -> Steps[CancelResult]:
+    """End a pending job, or ask for the end of a running one."""
+    rows = yield Query("job/cancel", {"id": str(_checked_id(job_id))})
+    if rows:
+        return CancelResult.CANCELLED if rows[0]["status"] == JobStatus.CANCELLED else CancelResult.REQUESTED
+    status = yield from get_status(job_id)
+    if status is JobStatus.CANCELLED:
+        return CancelResult.CANCELLED
+    raise JobStateError(f"job {job_id} has {status} already: it can no longer be cancelled")
+
+
+def pause_queue(name: str) -> Steps[None]:
+    """Stop claims from a queue."""
+    yield Query("queue/pause", {"name": check_queue(name)})
+
+
+def resume_queue(name: str) -> Steps[None]:
+    """Let claims from a queue go on."""
+    yield Query("queue/resume", {"name": check_queue(name)})
+
+
+def list_queues(alive_within: float = 60.0) -> Steps[list[QueueInfo]]:
+    """All queues that have unfinished jobs, workers, or a state. `alive_within` is in seconds."""
+    rows = yield Query("queue/list", {"alive_within": alive_within})
+    return [QueueInfo(**cast("dict[str, str]", dict(row))) for row in rows]  # type: ignore[arg-type]
+
+
+def list_workers() -> Steps[list[WorkerInfo]]:
+    """All workers that have not left in order."""
+    rows = yield Query("worker/list", {})
+    return [
+        WorkerInfo(
+            **cast(  # type: ignore[arg-type]
+                "dict[str, str]",
+                {
+                    **dict(row),
+                    "queues": decode_json(cast("str", row["queues"])),
+                    "types": tuple(cast("list[str]", row["types"])),
+                },
+            )
+        )
+        for row in rows
+    ]
+
+
+def list_unclaimable(alive_within: float = 60.0) -> Steps[list[Unclaimable]]:
+    """Due jobs that no living worker can run. `alive_within` is in seconds."""
+    rows = yield Query("stats/unclaimable", {"alive_within": alive_within})
+    return [Unclaimable(**cast("dict[str, str]", dict(row))) for row in rows]  # type: ignore[arg-type]
+
+
+def count_jobs() -> Steps[dict[JobStatus, int]]:
+    """Jobs by status; counts every row."""
+    rows = yield Query("stats/counts", {})
+    counted = {JobStatus(cast("str", row["status"])): cast("int", row["jobs"]) for row in rows}
+    return {status: counted.get(status, 0) for status in JobStatus}
+
+
+def with_defaults(defaults: JobQueueOptions, options: JobQueueOptions) -> JobQueueOptions:
+    """Options, filled up with a client's own. A due time given either way replaces a default of either kind."""
+    kept = dict(defaults)
+    if "delay" in options or "scheduled_at" in options:
+        kept = {key: value for key, value in kept.items() if key not in ("delay", "scheduled_at")}
+    return JobQueueOptions(**{**kept, **options})  # type: ignore[typeddict-item]
+
+
+def _checked_id(job_id: object) -> UUID:
+    if not isinstance(job_id, UUID):
+        raise InvalidInputError("id", job_id, "must be a uuid.UUID")
+    return job_id

@@ -1,0 +1,150 @@
+"""What an asynchronous client holds while one event loop runs it, and how operations are run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from itertools import islice
+from typing import Final, TypeAlias, TypeVar, cast
+
+import asyncpg
+
+from jobplane.client import ops
+from jobplane.client.batcher import Batcher
+from jobplane.client.notifier import Notifier
+from jobplane.client.ops import Pause, Query, Steps
+from jobplane.errors import ConfigurationError, DatabaseError
+from jobplane.job import NewJob
+from jobplane.settings import DatabaseSettings
+from jobplane.sql import load
+from jobplane.store.adapters import async_runner, is_asyncpg
+from jobplane.store.database import Connection, Database
+from jobplane.store.failures import translated
+from jobplane.store.rows import COPY_COLUMNS, Row, record_of
+
+T = TypeVar("T")
+Run: TypeAlias = Callable[[Query], Awaitable[Sequence[Row]]]
+CHUNK: Final = 1000
+
+
+class Runtime:
+    """The pool, the gathering of enqueues and the wake-ups of one client on one event loop."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        if not settings.is_given:
+            raise ConfigurationError(
+                "no database is configured: set DATABASE_URL (or AUDIT_LOGS_DB_HOST and the others), or pass a url. "
+                "jobplane doctor shows what is in effect."
+            )
+        self.loop = asyncio.get_running_loop()
+        self.database = Database(settings)
+        self.batcher = Batcher(lambda jobs: perform(ops.insert(jobs), self.run))
+        self.notifier = Notifier(self._notify)
+
+    async def run(self, query: Query) -> Sequence[Row]:
+        """One statement on a connection of the pool, with patience."""
+        rows = await self.database.fetch(self.database.statement(query.statement), query.args)
+        return cast("Sequence[Row]", rows)
+
+    async def copy(self, jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> int:
+        """Write jobs by COPY and wake their workers."""
+        queues: set[str] = set()
+        try:
+            async with self.database.connection() as connection:
+                count = await copy_in(connection, jobs, self.database.settings.schema, queues)
+        except (asyncpg.PostgresError, OSError) as error:
+            raise translated(error, "enqueue_many") from error
+        for queue in queues:
+            self.notifier.wake(queue)
+        return count
+
+    async def close(self) -> None:
+        """Send outstanding wake-ups, then close the pool."""
+        await self.notifier.settle()
+        await self.database.close()
+
+    async def _notify(self, word: str) -> None:
+        await perform(ops.wake([word], self.database.settings.schema), self.run)
+
+
+async def perform(steps: Steps[T], run: Run) -> T:
+    """Drive an operation: hand each statement to `run`, and its rows (or its error) back."""
+    try:
+        step = next(steps)
+        while True:
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                step = steps.send(())
+                continue
+            try:
+                rows = await run(step)
+            except DatabaseError as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(rows)
+    except StopIteration as stop:
+        return cast("T", stop.value)
+
+
+def on_connection(connection: object, schema: str) -> Run:
+    """Statements on the caller's own connection. Raises UnsupportedConnectionError."""
+    run_statement = async_runner(connection)
+
+    async def run(query: Query) -> Sequence[Row]:
+        return await run_statement(load(query.statement, schema), query.args)
+
+    return run
+
+
+async def insert_many_on(
+    connection: object, jobs: Iterable[NewJob] | AsyncIterable[NewJob], schema: str, *, notify: bool
+) -> int:
+    """Write any number of jobs inside the caller's transaction: by COPY on asyncpg, else a thousand a statement."""
+    count, queues = 0, set[str]()
+    run = on_connection(connection, schema)
+    if is_asyncpg(connection):
+        count = await copy_in(cast("Connection", connection), jobs, schema, queues)
+    else:
+        async for chunk in _chunks(jobs):
+            queues.update(job.queue for job in chunk)
+            count += len(await perform(ops.insert(chunk), run))
+    if notify:
+        await perform(ops.wake(queues, schema), run)
+    return count
+
+
+async def copy_in(
+    connection: Connection, jobs: Iterable[NewJob] | AsyncIterable[NewJob], schema: str, queues: set[str]
+) -> int:
+    """COPY jobs as they come, in constant memory; returns how many and collects their queues."""
+    now = await connection.fetchval("SELECT now()")
+    count = 0
+
+    async def records() -> AsyncIterator[tuple[object, ...]]:
+        nonlocal count
+        async for chunk in _chunks(jobs):
+            for job in chunk:
+                queues.add(job.queue)
+                yield record_of(job, now)
+            count += len(chunk)
+
+    await connection.copy_records_to_table(
+        "jobs", schema_name=schema, columns=COPY_COLUMNS, records=records(), timeout=None
+    )
+    return count
+
+
+async def _chunks(jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> AsyncIterator[list[NewJob]]:
+    if isinstance(jobs, AsyncIterable):
+        chunk: list[NewJob] = []
+        async for job in jobs:
+            chunk.append(job)
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+        return
+    iterator = iter(jobs)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk

@@ -1,0 +1,218 @@
+"""SyncJobQueue: the same operations for synchronous code, on psycopg 3 (extra `jobplane[psycopg]`)."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self, TypeVar, Unpack, cast
+from uuid import UUID
+
+from jobplane.client import ops
+from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.ops import Pause, Query, Steps
+from jobplane.errors import DatabaseError
+from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
+from jobplane.settings import DatabaseSettings, resolve
+from jobplane.sql import load
+from jobplane.store.adapters import sync_runner
+from jobplane.store.rows import Row
+from jobplane.store.sync import SyncDatabase
+from jobplane.task import JobQueueOptions, ScheduleOptions, new_job
+
+T = TypeVar("T")
+
+
+class SyncJobQueue:
+    """Enqueue jobs and look after them, without await. Safe to share between threads.
+
+    The arguments are those of JobQueue. Each operation does what its namesake there does.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        options: JobQueueOptions | None = None,
+        settings: DatabaseSettings | None = None,
+    ) -> None:
+        self._options = options or JobQueueOptions()
+        self._url = url
+        self._settings = settings
+        self._database: SyncDatabase | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def settings(self) -> DatabaseSettings:
+        """Where the database is: explicit, else from the environment at first use."""
+        if self._settings is None:
+            explicit = {} if self._url is None else {"url": self._url}
+            self._settings = resolve(DatabaseSettings, os.environ, **explicit).settings
+        return self._settings
+
+    def enqueue(
+        self,
+        type: str,  # noqa: A002 - the contract's word
+        payload: JobPayload | None = None,
+        *,
+        connection: object = None,
+        notify: bool = False,
+        **options: Unpack[JobQueueOptions],
+    ) -> EnqueueJobResult:
+        """Write a job; see JobQueue.enqueue. `connection` is a psycopg Connection, or SQLAlchemy's over psycopg."""
+        job = new_job(type, {} if payload is None else payload, self.defaults_under(options))
+        return self.enqueue_new(job, connection=connection, notify=notify)
+
+    def schedule(
+        self,
+        type: str,  # noqa: A002 - the contract's word
+        scheduled_at: datetime,
+        payload: JobPayload | None = None,
+        *,
+        connection: object = None,
+        notify: bool = False,
+        **options: Unpack[ScheduleOptions],
+    ) -> EnqueueJobResult:
+        """Write a job that is due at a time; see JobQueue.schedule."""
+        due = cast("JobQueueOptions", {**options, "scheduled_at": scheduled_at})
+        return self.enqueue(type, payload, connection=connection, notify=notify, **due)
+
+    def enqueue_new(
+        self, job: NewJob, *, connection: object = None, notify: bool = False
+    ) -> EnqueueJobResult:
+        """Write a job made by `task.new(...)`."""
+        if connection is None:
+            result = self._run(ops.insert([job]))[0]
+            if not result.existing:
+                self._wake(job.queue)
+            return result
+        run_statement, schema = sync_runner(connection), self.settings.schema
+        steps = ops.insert_in_transaction([job], schema, notify=notify)
+        return perform(steps, lambda query: run_statement(load(query.statement, schema), query.args))[0]
+
+    def enqueue_many(self, jobs: Iterable[NewJob]) -> int:
+        """Write any number of jobs by COPY, in constant memory; see JobQueue.enqueue_many."""
+        queues: set[str] = set()
+        count = self._opened().copy(jobs, queues)
+        for queue in queues:
+            self._wake(queue)
+        return count
+
+    def get_job(self, job_id: UUID) -> Job | None:
+        """One job, or None."""
+        return self._run(ops.get_job(job_id))
+
+    def list_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | None = None,  # noqa: A002 - the contract's word
+        queue: str | None = None,
+        tag: str | None = None,
+        cursor: str | None = None,
+        limit: int = 25,
+    ) -> JobPage:
+        """A page of jobs, newest first."""
+        return self._run(
+            ops.list_jobs(status=status, type=type, queue=queue, tag=tag, cursor=cursor, limit=limit)
+        )
+
+    def list_attempts(self, job_id: UUID) -> list[Attempt]:
+        """The attempts of a job that did not complete, oldest first."""
+        return self._run(ops.list_attempts(job_id))
+
+    def wait(self, job_id: UUID, timeout: timedelta | float | None = None) -> Job:
+        """Wait until a job has ended; see JobQueue.wait."""
+        return self._run(ops.wait(job_id, timeout))
+
+    def count_jobs(self) -> dict[JobStatus, int]:
+        """Jobs by status; counts every row."""
+        return self._run(ops.count_jobs())
+
+    def list_queues(self) -> list[QueueInfo]:
+        """Queues with unfinished jobs, with workers, or paused."""
+        return self._run(ops.list_queues())
+
+    def list_workers(self) -> list[WorkerInfo]:
+        """Workers that have not left in order."""
+        return self._run(ops.list_workers())
+
+    def list_unclaimable(self) -> list[Unclaimable]:
+        """Due jobs that no living worker can run."""
+        return self._run(ops.list_unclaimable())
+
+    def retry(self, job_id: UUID, *, extra_attempts: int = 0) -> None:
+        """Run an ended job again, now; see JobQueue.retry."""
+        self._wake(self._run(ops.retry(job_id, extra_attempts)))
+
+    def cancel(self, job_id: UUID) -> CancelResult:
+        """A pending job never starts; a running one is told to stop; see JobQueue.cancel."""
+        result = self._run(ops.cancel(job_id))
+        if result is CancelResult.REQUESTED:
+            self._wake(f"cancel:{job_id}")
+        return result
+
+    def pause_queue(self, name: str) -> None:
+        """Stop all workers from claiming from a queue."""
+        self._run(ops.pause_queue(name))
+
+    def resume_queue(self, name: str) -> None:
+        """Let workers claim from a queue again."""
+        self._run(ops.resume_queue(name))
+        self._wake(name)
+
+    def close(self) -> None:
+        """Close all connections. Using the queue again opens new ones."""
+        with self._opening:
+            database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def defaults_under(self, options: JobQueueOptions) -> JobQueueOptions:
+        """Options, filled up with this client's own."""
+        return ops.with_defaults(self._options, options)
+
+    def _run(self, steps: Steps[T]) -> T:
+        database = self._opened()
+        return perform(
+            steps, lambda query: database.fetch(load(query.statement, self.settings.schema), query.args)
+        )
+
+    def _wake(self, word: str) -> None:
+        self._opened().wake(word)
+
+    def _opened(self) -> SyncDatabase:
+        with self._opening:
+            if self._database is None:
+                self._database = SyncDatabase(self.settings)
+            return self._database
+
+
+def perform(steps: Steps[T], run: Callable[[Query], Sequence[Row]]) -> T:
+    """Drive an operation without await; see jobplane.client.runtime.perform."""
+    try:
+        step = next(steps)
+        while True:
+            if isinstance(step, Pause):
+                time.sleep(step.seconds)
+                step = steps.send(())
+                continue
+            try:
+                rows = run(step)
+            except DatabaseError as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(rows)
+    except StopIteration as stop:
+        return cast("T", stop.value)

@@ -1,0 +1,116 @@
+"""Every error that jobplane raises on purpose.
+
+JobplaneError
+├── InvalidInputError            a value is outside its limit; nothing was written
+│   └── InvalidArgumentsError    a task's arguments do not fit its signature
+├── ConfigurationError           a setting is missing, malformed or contradicts another
+├── EmbeddedServerError          the embedded PostgreSQL could not be started or stopped
+├── UnsupportedConnectionError   the caller's connection is of a kind (or colour) we cannot use
+├── TaskDefinitionError          a handler cannot become a task
+├── JobNotFoundError             no job has this id
+├── JobStateError                the job's status does not allow the request
+│   ├── AttemptsExhaustedError   a retry needs more attempts granted
+│   └── UniqueKeyTakenError      another unfinished job holds the unique key
+├── WaitTimeoutError             the job was not finished in the time given
+├── DatabaseError                the server refused or could not be reached; the cause is kept
+│   ├── DatabaseUnavailableError
+│   ├── ReadOnlyDatabaseError
+│   ├── SchemaError              tables are missing, or are newer than this code
+│   └── StatementError           the statement itself was refused
+└── MigrationError               a migration cannot be applied safely
+"""
+
+from __future__ import annotations
+
+
+class JobplaneError(Exception):
+    """Something jobplane was asked to do could not be done."""
+
+
+class InvalidInputError(JobplaneError, ValueError):
+    """A value is outside its limit. Nothing was written.
+
+    Attributes:
+        field: the name of the argument.
+        value: a short, printable form of what was given.
+        limit: the rule that it breaks.
+    """
+
+    def __init__(self, field: str, value: object, limit: str) -> None:
+        self.field = field
+        self.value = shown(value)
+        self.limit = limit
+        super().__init__(f"{field} {limit}; got {self.value}")
+
+
+class InvalidArgumentsError(InvalidInputError):
+    """A task's arguments do not fit its signature."""
+
+
+class ConfigurationError(JobplaneError):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class EmbeddedServerError(JobplaneError):
+    """The embedded PostgreSQL could not be started or stopped."""
+
+
+class UnsupportedConnectionError(JobplaneError, TypeError):
+    """The caller's connection is of a kind that jobplane cannot enqueue with."""
+
+
+class TaskDefinitionError(JobplaneError, TypeError):
+    """A handler cannot become a task, or two tasks claim one name."""
+
+
+class JobNotFoundError(JobplaneError, LookupError):
+    """No job has this id."""
+
+
+class JobStateError(JobplaneError):
+    """The job's status does not allow the request."""
+
+
+class AttemptsExhaustedError(JobStateError):
+    """A retry of this job needs more attempts, granted with extra_attempts."""
+
+
+class UniqueKeyTakenError(JobStateError):
+    """Another unfinished job holds the same unique key."""
+
+
+class WaitTimeoutError(JobplaneError, TimeoutError):
+    """The job did not reach a terminal status in the time given."""
+
+
+class DatabaseError(JobplaneError):
+    """PostgreSQL refused or could not be reached; __cause__ is the driver's error."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """No usable connection within the time allowed."""
+
+
+class ReadOnlyDatabaseError(DatabaseError):
+    """Only a read-only server (a standby) could be reached."""
+
+
+class SchemaError(DatabaseError):
+    """jobplane's tables are missing or do not fit this version of the code."""
+
+
+class StatementError(DatabaseError):
+    """PostgreSQL refused a statement for a reason that a retry will not mend."""
+
+
+class MigrationError(JobplaneError):
+    """A migration cannot be applied safely."""
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A short printable form of any value; never raises, never prints control characters."""
+    try:
+        text = ascii(value) if not isinstance(value, str) else ascii(value[: most + 1])
+    except Exception:  # noqa: BLE001 - a value with a broken __repr__ must not hide the real error
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,176 @@
+"""The words of the queue: a job, its statuses, and which status may follow which.
+
+This module imports nothing of jobplane's but the errors; every other module speaks its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, TypeAlias, Union
+from uuid import UUID
+
+JSONValue: TypeAlias = Union[None, bool, int, float, str, Sequence["JSONValue"], Mapping[str, "JSONValue"]]
+JobPayload: TypeAlias = Mapping[str, JSONValue]
+
+
+class JobStatus(StrEnum):
+    """The visible status of a job. "Scheduled" and "retrying" are pending jobs, told apart by columns."""
+
+    PENDING = "pending"
+    """Waits to be claimed: due when scheduled_at has passed."""
+    RUNNING = "running"
+    """Claimed by a worker that holds a lease; only the holder of the current epoch may change it."""
+    COMPLETED = "completed"
+    """The handler returned. Terminal."""
+    FAILED = "failed"
+    """No attempt is left, or the handler failed for good. Terminal until an explicit retry."""
+    CANCELLED = "cancelled"
+    """Ended on request, by an operator or by the handler itself. Terminal until an explicit retry."""
+
+
+TERMINAL: Final = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+TRANSITIONS: Final[Mapping[str, tuple[frozenset[JobStatus], frozenset[JobStatus]]]] = {
+    # verb: (from, to). The one truth of the state machine; docs/design/state_machine.md draws it.
+    "enqueue": (frozenset(), frozenset({JobStatus.PENDING})),
+    "claim": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.RUNNING})),
+    "complete": (frozenset({JobStatus.RUNNING}), frozenset({JobStatus.COMPLETED})),
+    "fail": (frozenset({JobStatus.RUNNING}), frozenset({JobStatus.FAILED})),
+    "reschedule": (frozenset({JobStatus.RUNNING}), frozenset({JobStatus.PENDING})),
+    "snooze": (frozenset({JobStatus.RUNNING}), frozenset({JobStatus.PENDING})),
+    "release": (frozenset({JobStatus.RUNNING}), frozenset({JobStatus.PENDING, JobStatus.FAILED})),
+    "rescue": (
+        frozenset({JobStatus.RUNNING}),
+        frozenset({JobStatus.PENDING, JobStatus.FAILED, JobStatus.CANCELLED}),
+    ),
+    "cancel": (frozenset({JobStatus.PENDING, JobStatus.RUNNING}), frozenset({JobStatus.CANCELLED})),
+    "retry": (TERMINAL, frozenset({JobStatus.PENDING})),
+}
+
+
+def may_follow(before: JobStatus, after: JobStatus) -> bool:
+    """Whether some verb leads from `before` to `after`."""
+    return any(before in sources and after in targets for sources, targets in TRANSITIONS.values())
+
+
+class JobType(StrEnum):
+    """The job types of the control plane. Any other valid string is a job type too."""
+
+    PROVISION_PROJECT = "provision_project"
+    ROTATE_KEY = "rotate_key"
+    DELIVER_WEBHOOK = "deliver_webhook"
+    EXPORT_BACKUP = "export_backup"
+    CHECK_USAGE_LIMITS = "check_usage_limits"
+    AUTO_SUSPEND = "auto_suspend"
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A wish for a job: validated and encoded, not yet written. Made by `new_job` or `task.new`."""
+
+    id: UUID
+    type: str
+    payload: str
+    """A JSON object as text."""
+    queue: str = "default"
+    priority: int = 0
+    max_attempts: int = 3
+    delay: timedelta = timedelta(0)
+    """Added to the database's clock (or to scheduled_at, when that is given)."""
+    scheduled_at: datetime | None = None
+    unique_key: str | None = None
+    tags: tuple[str, ...] | None = None
+    retry_policy: str | None = None
+    """A retry policy for this job alone, as JSON text (see jobplane.retry)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueueJobResult:
+    """What enqueueing answered.
+
+    `existing` is true when no job was made because one with the same id, idempotency key or unique key
+    was there already; the other fields then describe that job.
+    """
+
+    id: UUID
+    type: str
+    status: JobStatus
+    scheduled_at: datetime
+    created_at: datetime
+    existing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A row of control_plane.jobs as it was when it was read. All times are timezone-aware."""
+
+    id: UUID
+    type: str
+    payload: JobPayload = field(repr=False)
+    status: JobStatus
+    attempts: int
+    max_attempts: int
+    last_error: str | None
+    scheduled_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    created_at: datetime
+    queue: str
+    priority: int
+    lease_epoch: int
+    """How often the job was ever claimed: the fencing token to hand to other systems."""
+    lease_expires_at: datetime | None
+    worker_id: str | None
+    unique_key: str | None
+    tags: tuple[str, ...]
+    result: JSONValue = field(default=None, repr=False)
+    progress: JSONValue = None
+    cancel_requested_at: datetime | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended (until an explicit retry)."""
+        return self.status in TERMINAL
+
+
+@dataclass(slots=True)
+class Claim:
+    """A job as a worker holds it: the row at the moment of the claim, its JSON not yet decoded."""
+
+    id: UUID
+    type: str
+    payload: str
+    attempt: int
+    max_attempts: int
+    epoch: int
+    queue: str
+    priority: int
+    scheduled_at: datetime
+    created_at: datetime
+    started_at: datetime
+    unique_key: str | None
+    tags: tuple[str, ...]
+    progress: str | None
+    retry_policy: str | None
+    lease_ends: float = 0.0
+    """By this process's monotonic clock (seconds): from here on the job is no longer ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt that did not complete: what job_attempts keeps of it."""
+
+    job_id: UUID
+    epoch: int
+    attempt: int
+    outcome: str
+    """failed, timeout, crashed, interrupted or cancelled."""
+    error_type: str | None
+    message: str | None
+    frames: tuple[str, ...]
+    worker_id: str | None
+    started_at: datetime | None
+    ended_at: datetime

@@ -1,0 +1,108 @@
+"""What a job may look like, and the checks that say so before anything is written.
+
+The numbers are the contract's (docs/guide/limits.md lists them); each check names field, value and limit.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from jobplane.errors import InvalidInputError
+
+MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+MAX_RESULT_BYTES: Final = 1024 * 1024
+MAX_JSON_DEPTH: Final = 64
+MAX_ATTEMPTS: Final = 100
+DEFAULT_MAX_ATTEMPTS: Final = 3
+MAX_DELAY: Final = timedelta(hours=24)
+MAX_SCHEDULE_AHEAD: Final = timedelta(days=366)
+MAX_PRIORITY: Final = 1000
+MAX_KEY_LENGTH: Final = 255
+MAX_TAGS: Final = 20
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
+
+
+def check_type(value: object) -> str:
+    """A job type: 1 to 100 characters of A-Z, a-z, 0-9, underscore and hyphen."""
+    return _check_name("type", value)
+
+
+def check_queue(value: object) -> str:
+    """A queue's name: the same characters as a type."""
+    return _check_name("queue", value)
+
+
+def check_priority(value: object) -> int:
+    """A priority: 0 (the default) to 1000; higher runs first."""
+    return _check_whole("priority", value, 0, MAX_PRIORITY)
+
+
+def check_max_attempts(value: object) -> int:
+    """How many times a job may be claimed: 1 to 100, the first try included."""
+    return _check_whole("max_attempts", value, 1, MAX_ATTEMPTS)
+
+
+def check_delay(value: object) -> timedelta:
+    """A delay as timedelta or seconds: 0 to 24 hours. Further ahead is `schedule`'s business."""
+    limit = "must be a timedelta or seconds between 0 and 24 hours (use schedule for later times)"
+    delay = as_timedelta("delay", value, limit)
+    if not timedelta(0) <= delay <= MAX_DELAY:
+        raise InvalidInputError("delay", value, limit)
+    return delay
+
+
+def check_scheduled_at(value: object) -> datetime:
+    """A due time: timezone-aware, at most a year ahead. A time in the past is due at once."""
+    if not isinstance(value, datetime) or value.tzinfo is None or value.utcoffset() is None:
+        raise InvalidInputError(
+            "scheduled_at", value, "must be a datetime with a time zone, such as datetime.now(UTC)"
+        )
+    if value > datetime.now(UTC) + MAX_SCHEDULE_AHEAD:
+        raise InvalidInputError("scheduled_at", value.isoformat(), "must be at most a year (366 days) ahead")
+    return value
+
+
+def check_key(field: str, value: object) -> str:
+    """A unique key or idempotency key: 1 to 255 printable characters."""
+    limit = f"must be 1 to {MAX_KEY_LENGTH} printable characters"
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_KEY_LENGTH or not value.isprintable():
+        raise InvalidInputError(field, value, limit)
+    return value
+
+
+def check_tags(value: Iterable[object]) -> tuple[str, ...]:
+    """Tags: at most 20, each 1 to 255 printable characters."""
+    if isinstance(value, str):
+        raise InvalidInputError("tags", value, "must be a list of strings, not one string")
+    tags = tuple(check_key("tags", tag) for tag in value)
+    if len(tags) > MAX_TAGS:
+        raise InvalidInputError("tags", len(tags), f"must be at most {MAX_TAGS}")
+    return tags
+
+
+def as_timedelta(field: str, value: object, limit: str) -> timedelta:
+    """A timedelta from itself or from seconds; the error names the field."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        try:
+            return timedelta(seconds=value)
+        except OverflowError:
+            raise InvalidInputError(field, value, limit) from None
+    raise InvalidInputError(field, value, limit)
+
+
+def _check_name(field: str, value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise InvalidInputError(field, value, "must be 1 to 100 characters of A-Z, a-z, 0-9, '_' and '-'")
+    return str(value)
+
+
+def _check_whole(field: str, value: object, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InvalidInputError(field, value, f"must be a whole number from {least} to {most}")
+    return value

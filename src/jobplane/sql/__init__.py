@@ -1,0 +1,77 @@
+"""Statements as files: one statement each, `load("job/claim")` reads sql/job/claim.sql.
+
+Parameters are written `:name`. The schema is the token `{schema}`, filled here and nowhere else, after the
+settings checked it. `now()` may be replaced by another function of the schema, so that tests set the time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Final, TypeAlias, Union
+
+SQLValue: TypeAlias = Union[None, bool, int, float, str, datetime, Sequence["SQLValue"]]
+_PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement in the two notations that drivers take.
+
+    Attributes:
+        name: folder and file, such as job/claim.
+        numbered: the text with $1, $2, ... (asyncpg).
+        pyformat: the text with %(name)s (psycopg).
+        parameters: the names in the order of the numbers.
+    """
+
+    name: str
+    numbered: str
+    pyformat: str
+    parameters: tuple[str, ...]
+
+    def positions(self, args: Mapping[str, SQLValue]) -> tuple[SQLValue, ...]:
+        """The arguments in the order of the numbers. Raises KeyError for a missing one."""
+        return tuple(args[name] for name in self.parameters)
+
+
+@cache
+def load(name: str, schema: str = "control_plane", clock: str = "now()") -> Statement:
+    """The statement of sql/<name>.sql for a schema.
+
+    Args:
+        name: folder and file without the ending.
+        schema: a name that jobplane.settings has checked; it is quoted here.
+        clock: what to read the time from; anything but now() is for tests.
+    """
+    return parse(name, files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8"), schema, clock)
+
+
+def parse(name: str, text: str, schema: str, clock: str = "now()") -> Statement:
+    """A statement from its text."""
+    text = text.replace("{schema}", quoted(schema)).replace("now()", clock)
+    text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
+    names: list[str] = []
+
+    def number(match: re.Match[str]) -> str:
+        if match[1] not in names:
+            names.append(match[1])
+        return f"${names.index(match[1]) + 1}"
+
+    numbered = _PARAMETER.sub(number, text)
+    pyformat = _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%"))
+    return Statement(name, numbered, pyformat, tuple(names))
+
+
+def quoted(identifier: str) -> str:
+    """An SQL identifier in double quotes."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def channel(schema: str) -> str:
+    """The NOTIFY channel of a schema's workers."""
+    return f"jobplane_{schema}"

@@ -1,0 +1,28 @@
+-- Take up to :limit due jobs of one queue, in order, and start their attempt.
+UPDATE {schema}.jobs AS job
+SET status = 'running',
+    attempts = job.attempts + 1,
+    lease_epoch = job.lease_epoch + 1,
+    lease_expires_at = now() + make_interval(secs => :lease::float8),
+    started_at = now(),
+    worker_id = :worker_id::text
+-- An array, not IN (SELECT ..) or a join: those may run the subselect again and update more than the limit.
+WHERE job.id = ANY (ARRAY(
+    SELECT due.id
+    FROM {schema}.jobs AS due
+    WHERE due.status = 'pending'
+        AND due.queue = :queue::text
+        AND due.scheduled_at <= now()
+        -- Jobs that this worker does not know wait for one that does.
+        AND due.type = ANY (:types::text[])
+        AND NOT EXISTS (
+            SELECT FROM {schema}.queues AS q WHERE q.name = :queue::text AND q.paused_at IS NOT NULL
+        )
+    ORDER BY due.priority DESC, due.scheduled_at, due.id
+    LIMIT :limit::bigint
+    -- NO KEY: a row that refers to the job does not hide it from the claim.
+    FOR NO KEY UPDATE OF due SKIP LOCKED
+))
+RETURNING
+    job.id, job.type, job.payload, job.attempts, job.max_attempts, job.lease_epoch, job.queue, job.priority,
+    job.scheduled_at, job.created_at, job.started_at, job.unique_key, job.tags, job.progress, job.retry_policy

@@ -1,0 +1,8 @@
+-- The jobs that stood in the way of an insert: the same id, or an unfinished job with the same unique key.
+SELECT id, type, status, scheduled_at, created_at, unique_key
+FROM {schema}.jobs
+WHERE id = ANY(:ids::uuid[])
+UNION
+SELECT id, type, status, scheduled_at, created_at, unique_key
+FROM {schema}.jobs
+WHERE unique_key = ANY(:unique_keys::text[]) AND status IN ('pending', 'running')

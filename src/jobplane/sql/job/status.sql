@@ -1,0 +1,2 @@
+-- What wait() looks at: small, and by the key.
+SELECT status FROM {schema}.jobs WHERE id = :id::uuid

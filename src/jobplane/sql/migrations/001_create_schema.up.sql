@@ -1,0 +1,2 @@
+-- The schema that holds everything of jobplane's. Left in place when it exists.
+CREATE SCHEMA IF NOT EXISTS {schema};

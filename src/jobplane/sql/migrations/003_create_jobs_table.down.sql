@@ -1,0 +1,2 @@
+-- Deletes every job.
+DROP TABLE IF EXISTS {schema}.jobs;

@@ -1,0 +1,96 @@
+"""What an error of the driver means: whether to try again, how, and what to tell the caller.
+
+| reaction  | SQLSTATE, event                                              | what to do                              |
+|-----------|--------------------------------------------------------------|-----------------------------------------|
+| RETRY     | 40001 serialization, 40P01 deadlock, 55P03 lock timeout      | again on the same connection, with jitter |
+| RECONNECT | 08xxx, 57P01-57P03 shutdown, 25006 read-only, closed, timeout | drop the connection, then again         |
+| BACK_OFF  | 53xxx disk, memory, connections; 57014 cancelled             | wait longer, then again                 |
+| DEPLOY    | 42xxx, 3F000: the schema does not fit the code               | stop and say so                         |
+| FATAL     | 28xxx login, 3D000 no such database, all else                | raise                                   |
+
+The driver's classes are not imported: asyncpg and psycopg both carry the SQLSTATE as `sqlstate`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from jobplane.errors import (
+    DatabaseError,
+    DatabaseUnavailableError,
+    ReadOnlyDatabaseError,
+    SchemaError,
+    StatementError,
+)
+
+
+class Reaction(Enum):
+    """What to do about a driver's error."""
+
+    RETRY = "retry"
+    RECONNECT = "reconnect"
+    BACK_OFF = "back off"
+    DEPLOY = "deploy"
+    FATAL = "fatal"
+
+
+_RETRY = {"40001", "40P01", "55P03"}
+_RECONNECT = {"57P01", "57P02", "57P03", "57P05", "25006"}
+_CLOSED = (
+    "InterfaceError",
+    "ConnectionDoesNotExistError",
+    "InternalClientError",
+    "OperationalError",
+    "PoolTimeout",
+)
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """The five characters of PostgreSQL, or None where the server did not speak."""
+    state = getattr(error, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def reaction_to(error: BaseException) -> Reaction:
+    """The row of the table above for an exception of any driver."""
+    state = sqlstate_of(error)
+    if state is None:
+        closed = isinstance(error, OSError | TimeoutError | EOFError) or type(error).__name__ in _CLOSED
+        return Reaction.RECONNECT if closed else Reaction.FATAL
+    if state in _RETRY:
+        return Reaction.RETRY
+    if state in _RECONNECT or state.startswith("08"):
+        return Reaction.RECONNECT
+    if state.startswith("53") or state == "57014":
+        return Reaction.BACK_OFF
+    if state.startswith("42") or state == "3F000":
+        return Reaction.DEPLOY
+    return Reaction.FATAL
+
+
+def translated(error: BaseException, doing: str) -> DatabaseError:
+    """jobplane's error for a driver's, to be raised `from` it. `doing` names the statement."""
+    state = sqlstate_of(error)
+    message = f"{doing}: {str(error) or type(error).__name__}" + (f" (SQLSTATE {state})" if state else "")
+    if state == "25006":
+        return ReadOnlyDatabaseError(
+            f"{message}. The server is a read-only standby: point DATABASE_URL at the primary."
+        )
+    if state in ("28P01", "28000", "3D000"):
+        return DatabaseUnavailableError(
+            f"{message}. Check user, password and database name: jobplane doctor shows them."
+        )
+    match reaction_to(error):
+        case Reaction.RECONNECT | Reaction.BACK_OFF:
+            return DatabaseUnavailableError(
+                f"{message}. Is PostgreSQL running there? jobplane doctor shows the settings."
+            )
+        case Reaction.DEPLOY if state in ("42P01", "3F000", "42703", "42883"):
+            return SchemaError(f"{message}. The tables do not fit this version: run jobplane migrate up.")
+        case _:
+            return StatementError(message)
+
+
+def is_unique_violation(error: DatabaseError) -> bool:
+    """Whether an error was caused by a unique index."""
+    return error.__cause__ is not None and sqlstate_of(error.__cause__) == "23505"

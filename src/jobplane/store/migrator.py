@@ -1,0 +1,245 @@
+"""Applies the numbered files of sql/migrations in order, each once, whoever else does the same at the time.
+
+A file is one transaction, recorded with its checksum in it. A file whose first line says `-- online` is run
+statement by statement outside of a transaction (CREATE INDEX CONCURRENTLY) and is written to be repeatable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Final, TypeVar
+
+import asyncpg
+
+from jobplane.errors import MigrationError
+from jobplane.settings import DatabaseSettings
+from jobplane.sql import channel, quoted
+from jobplane.store.database import connect
+from jobplane.store.failures import Reaction, reaction_to, translated
+
+T = TypeVar("T")
+_FILE: Final = re.compile(r"(\d{3})_(\w+)\.up\.sql")
+LOCK_TIMEOUT: Final = "1s"
+"""How long one statement may queue for a table lock, and so hold up all who queue behind it."""
+LOCK_TRIES: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered step: `up` and `down` still hold the {schema} token."""
+
+    version: int
+    name: str
+    up: str
+    down: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the upward text."""
+        return hashlib.sha256(self.up.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationStatus:
+    """A migration and when it was applied here; None where it was not."""
+
+    version: int
+    name: str
+    applied_at: datetime | None
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """All migrations, in order."""
+    folder = files("jobplane.sql").joinpath("migrations")
+    found = []
+    for entry in folder.iterdir():
+        if match := _FILE.fullmatch(entry.name):
+            down = folder.joinpath(entry.name.replace(".up.", ".down."))
+            found.append(
+                Migration(
+                    int(match[1]),
+                    match[2],
+                    entry.read_text(encoding="utf-8"),
+                    down.read_text(encoding="utf-8"),
+                )
+            )
+    return tuple(sorted(found, key=lambda migration: migration.version))
+
+
+def sql_of(migration: Migration, schema: str, *, down: bool = False) -> str:
+    """The text of a migration for a schema, as another migration tool may run it."""
+    text = migration.down if down else migration.up
+    return text.replace("{schema}", quoted(schema)).replace("{channel}", channel(schema))
+
+
+class Migrator:
+    """Brings one database to a version of the schema."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._schema = settings.schema
+
+    async def status(self) -> list[MigrationStatus]:
+        """Each known migration and when it was applied. Raises MigrationError as `up` does."""
+        async with self._connection() as connection:
+            applied = await self._applied(connection)
+            return [MigrationStatus(m.version, m.name, applied.get(m.version)) for m in migrations()]
+
+    async def up(self, to: int | None = None) -> list[Migration]:
+        """Apply what is missing, up to and including version `to`; returns what was applied.
+
+        Raises:
+            MigrationError: an applied file was edited, or the database is newer than this code.
+        """
+        done = []
+        async with self._connection() as connection, self._alone(connection):
+            applied = await self._applied(connection)
+            for migration in migrations():
+                if migration.version in applied or (to is not None and migration.version > to):
+                    continue
+                await self._apply(connection, migration)
+                done.append(migration)
+        return done
+
+    async def down(self, to: int) -> list[Migration]:
+        """Undo applied migrations above version `to`, newest first. Going below 3 deletes all jobs."""
+        done = []
+        async with self._connection() as connection, self._alone(connection):
+            applied = await self._applied(connection)
+            for migration in reversed(migrations()):
+                if migration.version in applied and migration.version > to:
+                    await self._undo(connection, migration)
+                    done.append(migration)
+        return done
+
+    async def _apply(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
+        record = (
+            f"INSERT INTO {quoted(self._schema)}.jobplane_migrations (version, name, checksum) "  # noqa: S608
+            f"VALUES ({migration.version}, '{migration.name}', '{migration.checksum}')"
+        )
+        # The log itself is made by version 2, which therefore records version 1 as well.
+        if migration.version == 1:
+            record = ""
+        elif migration.version == 2:  # noqa: PLR2004
+            first = migrations()[0]
+            record += f", ({first.version}, '{first.name}', '{first.checksum}')"
+        await self._run(connection, migration, sql_of(migration, self._schema), record)
+
+    async def _undo(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
+        record = ""
+        if migration.version > 2:  # noqa: PLR2004
+            record = (
+                f"DELETE FROM {quoted(self._schema)}.jobplane_migrations WHERE version = {migration.version}"  # noqa: S608
+            )
+        await self._run(connection, migration, sql_of(migration, self._schema, down=True), record)
+
+    async def _run(
+        self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration, text: str, record: str
+    ) -> None:
+        if text.startswith("-- online"):
+            for statement in _statements(text):
+                await self._patiently(migration, _running(connection, statement))
+            await connection.execute(record)
+        else:
+            await self._patiently(migration, _running(connection, f"BEGIN;\n{text};\n{record};\nCOMMIT;"))
+
+    async def _patiently(self, migration: Migration, action: Callable[[], Awaitable[T]]) -> T:
+        # A short lock_timeout and many tries: a migration never makes the whole queue wait behind it.
+        for left in reversed(range(LOCK_TRIES)):
+            try:
+                return await action()
+            except asyncpg.PostgresError as error:
+                if reaction_to(error) is not Reaction.RETRY or not left:
+                    hint = getattr(error, "hint", None)
+                    raise MigrationError(
+                        f"migration {migration.version:03}_{migration.name} failed and was rolled back: {error}"
+                        + (f" ({hint})" if hint else "")
+                    ) from error
+            await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - spread, not secrecy
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _applied(self, connection: asyncpg.Connection[asyncpg.Record]) -> dict[int, datetime]:
+        log = f"{quoted(self._schema)}.jobplane_migrations"
+        if await connection.fetchval("SELECT to_regclass($1)", log) is None:
+            return {}
+        rows = await connection.fetch(
+            f"SELECT version, name, checksum, applied_at FROM {log} ORDER BY version"
+        )  # noqa: S608
+        known = {migration.version: migration for migration in migrations()}
+        for row in rows:
+            migration = known.get(row["version"])
+            if migration is None:
+                raise MigrationError(
+                    f"the database has migration {row['version']:03}_{row['name']}, which this version of jobplane "
+                    "does not know: it is newer than the code. Upgrade jobplane, or migrate down with the newer one."
+                )
+            if migration.checksum != row["checksum"]:
+                raise MigrationError(
+                    f"migration {migration.version:03}_{migration.name} was edited after it had been applied "
+                    f"(checksum {row['checksum'][:12]} there, {migration.checksum[:12]} here). "
+                    "Restore the file, and make the change in a new migration."
+                )
+        return {row["version"]: row["applied_at"] for row in rows}
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+        connection = await self._connected()
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
+        give_up = time.monotonic() + self._settings.patience.total_seconds()
+        setup = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
+        while True:
+            try:
+                return await connect(self._settings, setup, "jobplane migrate", command_timeout=None)
+            except (OSError, asyncpg.PostgresError) as error:
+                if reaction_to(error) is Reaction.FATAL or time.monotonic() > give_up:
+                    raise translated(error, "connecting to migrate") from error
+            await asyncio.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - spread, not secrecy
+
+    @asynccontextmanager
+    async def _alone(self, connection: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[None]:
+        # Asked for again and again rather than waited for: a waiting statement holds a snapshot, and
+        # CREATE INDEX CONCURRENTLY waits for all snapshots: the two would wait for each other.
+        key = int.from_bytes(
+            hashlib.sha256(f"jobplane migrate {self._schema}".encode()).digest()[:8], signed=True
+        )
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):
+            await asyncio.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - spread, not secrecy
+        try:
+            yield
+        finally:
+            if not connection.is_closed():
+                await connection.fetchval("SELECT pg_advisory_unlock($1)", key)
+
+
+def _running(connection: asyncpg.Connection[asyncpg.Record], text: str) -> Callable[[], Awaitable[str]]:
+    async def run() -> str:
+        try:
+            return await connection.execute(text)
+        except asyncpg.PostgresError:
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK")
+            raise
+
+    return run
+
+
+def _statements(text: str) -> list[str]:
+    # Online files hold plain statements only: no function bodies, so a semicolon at a line's end is an end.
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
+    return [part.strip() for part in re.split(r";\s*\n", "\n".join(lines) + "\n") if part.strip()]

@@ -1,0 +1,194 @@
+"""Rows to values and values to parameters: the one place that knows the columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TypeAlias, TypedDict, cast
+from uuid import UUID
+
+from jobplane.job import Attempt, EnqueueJobResult, Job, JobStatus, NewJob
+from jobplane.payload import decode_json, decode_payload
+from jobplane.sql import SQLValue
+
+Row: TypeAlias = Mapping[str, object]
+
+
+class JobRow(TypedDict):
+    """The columns of job/get and job/list."""
+
+    id: UUID
+    type: str
+    payload: str
+    status: str
+    attempts: int
+    max_attempts: int
+    last_error: str | None
+    scheduled_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    created_at: datetime
+    queue: str
+    priority: int
+    lease_epoch: int
+    lease_expires_at: datetime | None
+    worker_id: str | None
+    unique_key: str | None
+    tags: list[str] | None
+    result: str | None
+    progress: str | None
+    cancel_requested_at: datetime | None
+
+
+class ResultRow(TypedDict):
+    """The columns of job/insert and job/find_twins."""
+
+    id: UUID
+    type: str
+    status: str
+    scheduled_at: datetime
+    created_at: datetime
+
+
+class AttemptRow(TypedDict):
+    """The columns of job/attempts."""
+
+    job_id: UUID
+    epoch: int
+    attempt: int
+    outcome: str
+    error_type: str | None
+    message: str | None
+    frames: str
+    worker_id: str | None
+    started_at: datetime | None
+    ended_at: datetime
+
+
+def job_of(row: Row) -> Job:
+    """A row of job/get or job/list."""
+    job = cast("JobRow", row)
+    return Job(
+        id=as_uuid(job["id"]),
+        type=job["type"],
+        payload=decode_payload(job["payload"]),
+        status=JobStatus(job["status"]),
+        attempts=job["attempts"],
+        max_attempts=job["max_attempts"],
+        last_error=job["last_error"],
+        scheduled_at=job["scheduled_at"],
+        started_at=job["started_at"],
+        completed_at=job["completed_at"],
+        created_at=job["created_at"],
+        queue=job["queue"],
+        priority=job["priority"],
+        lease_epoch=job["lease_epoch"],
+        lease_expires_at=job["lease_expires_at"],
+        worker_id=job["worker_id"],
+        unique_key=job["unique_key"],
+        tags=tuple(job["tags"] or ()),
+        result=None if job["result"] is None else decode_json(job["result"]),
+        progress=None if job["progress"] is None else decode_json(job["progress"]),
+        cancel_requested_at=job["cancel_requested_at"],
+    )
+
+
+def result_of(row: Row, *, existing: bool) -> EnqueueJobResult:
+    """A row of job/insert or job/find_twins."""
+    found = cast("ResultRow", row)
+    return EnqueueJobResult(
+        id=as_uuid(found["id"]),
+        type=found["type"],
+        status=JobStatus(found["status"]),
+        scheduled_at=found["scheduled_at"],
+        created_at=found["created_at"],
+        existing=existing,
+    )
+
+
+def attempt_of(row: Row) -> Attempt:
+    """A row of job/attempts."""
+    attempt = cast("AttemptRow", row)
+    frames = decode_json(attempt["frames"])
+    return Attempt(
+        job_id=as_uuid(attempt["job_id"]),
+        epoch=attempt["epoch"],
+        attempt=attempt["attempt"],
+        outcome=attempt["outcome"],
+        error_type=attempt["error_type"],
+        message=attempt["message"],
+        frames=tuple(map(str, frames)) if isinstance(frames, list) else (),
+        worker_id=attempt["worker_id"],
+        started_at=attempt["started_at"],
+        ended_at=attempt["ended_at"],
+    )
+
+
+def parameters_of(job: NewJob) -> dict[str, SQLValue]:
+    """The parameters of job/insert. Ids travel as text, which every driver's cast understands."""
+    return {
+        "id": str(job.id),
+        "type": job.type,
+        "payload": job.payload,
+        "queue": job.queue,
+        "priority": job.priority,
+        "max_attempts": job.max_attempts,
+        "scheduled_at": job.scheduled_at,
+        "delay": job.delay.total_seconds(),
+        "unique_key": job.unique_key,
+        "tags": None if job.tags is None else list(job.tags),
+        "retry_policy": job.retry_policy,
+    }
+
+
+def columns_of(jobs: Sequence[NewJob]) -> dict[str, SQLValue]:
+    """The parameters of job/insert_many: one array for each column."""
+    return {
+        "ids": [str(job.id) for job in jobs],
+        "types": [job.type for job in jobs],
+        "payloads": [job.payload for job in jobs],
+        "queues": [job.queue for job in jobs],
+        "priorities": [job.priority for job in jobs],
+        "max_attempts": [job.max_attempts for job in jobs],
+        "scheduled_ats": [job.scheduled_at for job in jobs],
+        "delays": [job.delay.total_seconds() for job in jobs],
+        "unique_keys": [job.unique_key for job in jobs],
+        "tags": [None if job.tags is None else json.dumps(job.tags) for job in jobs],
+        "retry_policies": [job.retry_policy for job in jobs],
+    }
+
+
+COPY_COLUMNS = (
+    "id",
+    "type",
+    "payload",
+    "queue",
+    "priority",
+    "max_attempts",
+    "scheduled_at",
+    "unique_key",
+    "tags",
+    "retry_policy",
+)
+
+
+def record_of(job: NewJob, now: datetime) -> tuple[object, ...]:
+    """The values of COPY_COLUMNS. COPY evaluates no expressions, so the caller asks the database for its now()."""
+    return (
+        job.id,
+        job.type,
+        job.payload,
+        job.queue,
+        job.priority,
+        job.max_attempts,
+        (job.scheduled_at or now) + job.delay,
+        job.unique_key,
+        job.tags,
+        job.retry_policy,
+    )
+
+
+def as_uuid(value: object) -> UUID:
+    """asyncpg returns a subclass of UUID that compares slower and prints differently: make it plain."""
+    return value if type(value) is UUID else UUID(str(value))

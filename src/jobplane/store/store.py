@@ -1,0 +1,245 @@
+"""What a worker asks of the database: one method for each statement, with the statement's name.
+
+Enqueueing and administration, which also run on callers' connections, are in jobplane.client.ops.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+
+from jobplane.failure import ErrorReport
+from jobplane.job import Claim, JobStatus
+from jobplane.outcome import Cancelled, Completed, Failed, Outcome, Released, Rescheduled, Snoozed
+from jobplane.payload import encode_json
+from jobplane.settings import WorkerSettings
+from jobplane.sql import SQLValue, channel
+from jobplane.store.database import Database
+from jobplane.store.rows import as_uuid
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReport:
+    """What a heartbeat learned of one held job."""
+
+    id: UUID
+    epoch: int
+    renewed: bool
+    ours: bool
+    """False once the job was taken back, ended by someone else, or deleted."""
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCard:
+    """What a worker says of itself."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    queues: dict[str, int]
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """One row of job/finish."""
+
+    status: JobStatus
+    delay: float | None = None
+    given_back: int = 0
+    result: str | None = None
+    error: ErrorReport | None = None
+    reason: str | None = None
+
+
+class Store:
+    """The statements of a worker on one database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._claim = database.statement("job/claim")
+        self._complete = database.statement("job/complete")
+        self._finish = database.statement("job/finish")
+
+    async def claim(
+        self, queue: str, types: Sequence[str], worker_id: str, lease: timedelta, limit: int
+    ) -> list[Claim]:
+        """Start the attempts of up to `limit` due jobs, in order. One try: a claim is never repeated blindly,
+        since a lost answer leaves jobs claimed, which their leases give back."""
+        sent = time.monotonic()
+        values = self._claim.positions(
+            {
+                "lease": lease.total_seconds(),
+                "worker_id": worker_id,
+                "queue": queue,
+                "types": types,
+                "limit": limit,
+            }
+        )
+        async with self.database.connection() as connection:
+            rows = await connection.fetch(self._claim.numbered, *values)
+        lease_ends = sent + lease.total_seconds()
+        # UPDATE returns rows in no promised order.
+        rows.sort(key=lambda row: (-row["priority"], row["scheduled_at"], row["id"].bytes))
+        return [_claim_of(row, lease_ends) for row in rows]
+
+    async def complete(self, claims: Sequence[Claim]) -> set[UUID]:
+        """End claims as completed, without results; returns the ids that were still ours."""
+        args: dict[str, SQLValue] = {
+            "ids": [str(claim.id) for claim in claims],
+            "epochs": [claim.epoch for claim in claims],
+        }
+        rows = await self.database.fetch(self._complete, args)
+        return {as_uuid(row[0]) for row in rows}
+
+    async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[UUID]:
+        """End claims with any outcome but Lost; returns the ids that were still ours."""
+        verdicts = [_verdict_of(outcome) for _, outcome in ended]
+        errors = [verdict.error for verdict in verdicts]
+        rows = await self.database.fetch(
+            self._finish,
+            {
+                "ids": [str(claim.id) for claim, _ in ended],
+                "epochs": [claim.epoch for claim, _ in ended],
+                "statuses": [verdict.status.value for verdict in verdicts],
+                "delays": [verdict.delay for verdict in verdicts],
+                "given_back": [verdict.given_back for verdict in verdicts],
+                "results": [verdict.result for verdict in verdicts],
+                "last_errors": [None if error is None else error.line() for error in errors],
+                "reasons": [verdict.reason for verdict in verdicts],
+                "error_types": [None if error is None else error.type for error in errors],
+                "messages": [None if error is None else error.message for error in errors],
+                "frames": [
+                    None if error is None else encode_json("frames", error.frames, 8192) for error in errors
+                ],
+            },
+        )
+        return {as_uuid(row[0]) for row in rows}
+
+    async def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[LeaseReport]:
+        """Extend leases; says of each job whether it is still ours and whether someone wants it cancelled."""
+        rows = await self.database.fetch(
+            self.database.statement("job/renew"),
+            {
+                "ids": [str(claim.id) for claim in claims],
+                "epochs": [claim.epoch for claim in claims],
+                "lease": lease.total_seconds(),
+            },
+        )
+        return [LeaseReport(as_uuid(row[0]), row[1], row[2], row[3], row[4]) for row in rows]
+
+    async def progress(self, reports: Sequence[tuple[Claim, str]]) -> None:
+        """Keep what handlers last said of how far they are."""
+        await self.database.fetch(
+            self.database.statement("job/progress"),
+            {
+                "ids": [str(claim.id) for claim, _ in reports],
+                "epochs": [claim.epoch for claim, _ in reports],
+                "reports": [report for _, report in reports],
+            },
+        )
+
+    async def rescue(self, limit: int = 500) -> list[tuple[UUID, str]]:
+        """Take back jobs with expired leases; returns ids and queues."""
+        rows = await self.database.fetch(self.database.statement("job/rescue"), {"limit": limit})
+        return [(as_uuid(row["id"]), row["queue"]) for row in rows]
+
+    async def prune(self, settings: WorkerSettings, limit: int = 1000) -> int:
+        """Delete up to `limit` ended jobs past their retention; returns how many."""
+        rows = await self.database.fetch(
+            self.database.statement("job/prune"),
+            {
+                "keep_completed": settings.keep_completed.total_seconds(),
+                "keep_failed": settings.keep_failed.total_seconds(),
+                "keep_cancelled": settings.keep_cancelled.total_seconds(),
+                "limit": limit,
+            },
+        )
+        return len(rows)
+
+    async def take_duty(self, name: str, interval: timedelta, worker_id: str) -> bool:
+        """Whether the duty was due and is now ours to do."""
+        rows = await self.database.fetch(
+            self.database.statement("duty/claim"),
+            {"name": name, "interval": interval.total_seconds(), "worker_id": worker_id},
+        )
+        return bool(rows)
+
+    async def beat(self, card: WorkerCard, running: int) -> None:
+        """Say that this worker lives."""
+        await self.database.fetch(
+            self.database.statement("worker/beat"),
+            {
+                "id": card.id,
+                "host": card.host,
+                "pid": card.pid,
+                "version": card.version,
+                "queues": encode_json("queues", card.queues, 65536),
+                "types": list(card.types),
+                "running": running,
+            },
+        )
+
+    async def leave(self, worker_id: str) -> None:
+        """Say that this worker has stopped in order."""
+        await self.database.fetch(self.database.statement("worker/leave"), {"id": worker_id})
+
+    async def forget_workers(self, after: timedelta) -> None:
+        """Remove the rows of workers not heard of for so long."""
+        await self.database.fetch(self.database.statement("worker/forget"), {"after": after.total_seconds()})
+
+    async def notify(self, word: str) -> None:
+        """Wake the workers of a queue, or hand them a word."""
+        await self.database.fetch(
+            self.database.statement("wake/notify"),
+            {"channel": channel(self.database.settings.schema), "word": word},
+        )
+
+
+def _claim_of(row: asyncpg.Record, lease_ends: float) -> Claim:
+    # By position, in the order of the statement's RETURNING: this is the hot path.
+    return Claim(
+        as_uuid(row[0]),
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
+        row[6],
+        row[7],
+        row[8],
+        row[9],
+        row[10],
+        row[11],
+        tuple(row[12] or ()),
+        row[13],
+        row[14],
+        lease_ends,
+    )
+
+
+def _verdict_of(outcome: Outcome) -> _Verdict:
+    match outcome:
+        case Completed(result=result):
+            return _Verdict(JobStatus.COMPLETED, result=result)
+        case Failed(error=error, reason=reason):
+            return _Verdict(JobStatus.FAILED, error=error, reason=reason)
+        case Rescheduled(error=error, delay=delay, reason=reason):
+            return _Verdict(JobStatus.PENDING, delay.total_seconds(), error=error, reason=reason)
+        case Snoozed(delay=delay):
+            return _Verdict(JobStatus.PENDING, delay.total_seconds(), given_back=1)
+        case Cancelled(error=error):
+            return _Verdict(JobStatus.CANCELLED, error=error, reason="cancelled")
+        case Released(error=error):
+            return _Verdict(
+                JobStatus.PENDING, given_back=1, error=error, reason="interrupted" if error else None
+            )
+        case _:
+            raise TypeError(f"{outcome!r} is nothing to report")

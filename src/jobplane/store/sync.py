@@ -1,0 +1,167 @@
+"""The synchronous driver: psycopg 3 and its pool, which must be installed (extra `jobplane[psycopg]`)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from jobplane.errors import ConfigurationError
+from jobplane.job import NewJob
+from jobplane.settings import DatabaseSettings
+from jobplane.sql import SQLValue, Statement, channel, load, quoted
+from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
+from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.rows import COPY_COLUMNS, Row, record_of
+
+try:
+    import psycopg
+    import psycopg_pool
+    from psycopg.rows import dict_row
+except ImportError as missing:
+    _missing: ImportError | None = missing
+else:
+    _missing = None
+
+if TYPE_CHECKING:
+    from psycopg.rows import DictRow
+
+T = TypeVar("T")
+WAKE_INTERVAL: Final = 0.005
+"""Seconds between two wake-ups of one process."""
+
+
+class SyncDatabase:
+    """A lazily opened pool of psycopg connections, with the same care for failures as Database."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        if _missing is not None:
+            raise ConfigurationError(
+                "the synchronous client needs psycopg 3: pip install 'jobplane[psycopg]'"
+            ) from _missing
+        if not settings.is_given:
+            raise ConfigurationError(
+                "no database is configured: set DATABASE_URL (or AUDIT_LOGS_DB_HOST and the others), or pass a url"
+            )
+        self._settings = settings
+        self._waker = _Waker(self._notify)
+        self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[DictRow]] = psycopg_pool.ConnectionPool(
+            conninfo_of(settings),
+            connection_class=cast("type[psycopg.Connection[DictRow]]", psycopg.Connection),
+            kwargs={"row_factory": dict_row, "autocommit": True, "application_name": "jobplane"},
+            min_size=0,
+            max_size=settings.pool_max,
+            timeout=settings.connect_timeout.total_seconds(),
+            open=True,
+        )
+
+    def fetch(self, statement: Statement, args: Mapping[str, SQLValue]) -> Sequence[Row]:
+        """Run one idempotent statement, again after errors that pass, for as long as settings.patience."""
+
+        def action(connection: psycopg.Connection[DictRow]) -> Sequence[Row]:
+            # Our own files, not anybody's input; psycopg asks for a literal to catch just that.
+            return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
+
+        return self._run(statement.name, action)
+
+    def copy(self, jobs: Iterable[NewJob], queues: set[str]) -> int:
+        """Write jobs by COPY in one transaction; returns how many and collects their queues."""
+        columns = ", ".join(COPY_COLUMNS)
+        text = f"COPY {quoted(self._settings.schema)}.jobs ({columns}) FROM STDIN"
+        count = 0
+        try:
+            with (
+                self._pool.connection() as connection,
+                connection.transaction(),
+                connection.cursor() as cursor,
+            ):
+                now = connection.execute("SELECT now() AS now").fetchall()[0]["now"]
+                with cursor.copy(text.encode()) as copy:
+                    for job in jobs:
+                        record = record_of(job, now)
+                        copy.write_row(
+                            [list(value) if isinstance(value, tuple) else value for value in record]
+                        )
+                        queues.add(job.queue)
+                        count += 1
+        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            raise translated(error, "enqueue_many") from error
+        return count
+
+    def wake(self, word: str) -> None:
+        """Let workers know, soon; a wake-up that fails costs a poll interval."""
+        self._waker.wake(word)
+
+    def close(self) -> None:
+        """Send outstanding wake-ups and close all connections."""
+        self._waker.flush()
+        self._pool.close()
+
+    def _notify(self, word: str) -> None:
+        schema = self._settings.schema
+        self.fetch(load("wake/notify", schema), {"channel": channel(schema), "word": word})
+
+    def _run(self, doing: str, action: Callable[[psycopg.Connection[DictRow]], T]) -> T:
+        give_up = time.monotonic() + self._settings.patience.total_seconds()
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                with self._pool.connection() as connection:
+                    return action(connection)
+            except (psycopg.Error, psycopg_pool.PoolTimeout, OSError) as error:
+                reaction = reaction_to(error)
+                final = reaction in (Reaction.DEPLOY, Reaction.FATAL) or (
+                    reaction is Reaction.RETRY and tries > RETRIES_ON_SAME_CONNECTION
+                )
+                pause = pause_before(tries, reaction)
+                if final or time.monotonic() + pause > give_up:
+                    raise translated(error, doing) from error
+            time.sleep(pause)
+
+
+class _Waker:
+    """Sends wake-ups at most every few milliseconds, the last one included."""
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self._notify = notify
+        self._words: set[str] = set()
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._last = 0.0
+
+    def wake(self, word: str) -> None:
+        with self._lock:
+            self._words.add(word)
+            if self._timer is not None:
+                return
+            pause = self._last + WAKE_INTERVAL - time.monotonic()
+            if pause > 0:
+                self._timer = threading.Timer(pause, self.flush)
+                self._timer.daemon = True
+                self._timer.start()
+                return
+        self.flush()
+
+    def flush(self) -> None:
+        with self._lock:
+            words, self._words = self._words, set()
+            self._timer = None
+            self._last = time.monotonic()
+        for word in words:
+            self._notify(word)
+
+
+def conninfo_of(settings: DatabaseSettings) -> str:
+    """The settings as libpq reads them."""
+    if settings.url is not None:
+        return settings.url
+    return psycopg.conninfo.make_conninfo(
+        host=settings.host,
+        port=settings.port,
+        dbname=settings.name,
+        user=settings.user,
+        password=settings.password,
+        sslmode=settings.ssl,
+    )

@@ -1,0 +1,243 @@
+"""One job, from claim to outcome: resolve the handler, decode its arguments, run it, and classify what came of it.
+
+This is the central file. Nothing here touches the database: an Outcome goes in, the reporter writes it. Nothing
+that a handler does may escape from `execute`, except the death of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import Context, copy_context
+from datetime import timedelta
+from types import coroutine
+from typing import TYPE_CHECKING, Final, cast
+
+from jobplane.context import JobCancelledError, JobContext, current_job_id
+from jobplane.errors import InvalidArgumentsError, InvalidInputError
+from jobplane.events import Events, JobFinished, JobLost, JobStarted
+from jobplane.failure import ErrorReport, report_of, storable
+from jobplane.job import Claim
+from jobplane.limits import MAX_RESULT_BYTES
+from jobplane.outcome import (
+    Cancel,
+    Cancelled,
+    Completed,
+    Fail,
+    Failed,
+    Lost,
+    Outcome,
+    Released,
+    Rescheduled,
+    Retry,
+    Snooze,
+    Snoozed,
+)
+from jobplane.payload import encode_json
+from jobplane.retry import DEFAULT_RETRY, RetryPolicy, decode_policy
+from jobplane.task import AnyTask, Registry
+from jobplane.worker.slots import SAFETY_MARGIN, QueueSlots, Running, StopReason
+
+if TYPE_CHECKING:
+    from jobplane.worker.threads import Threads
+
+_DONE: Final = Completed()
+
+
+class Executor:
+    """Runs claimed jobs. One instance serves all runners of a worker."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        threads: Threads,
+        events: Events,
+        timeout: timedelta | None,
+        report_progress: Callable[[Claim, str], None],
+    ) -> None:
+        self._registry = registry
+        self._threads = threads
+        self._events = events
+        self._timeout = timeout
+        self._report_progress = report_progress
+
+    async def execute(self, claim: Claim, slots: QueueSlots) -> Outcome:
+        """Run one job's handler and say what came of it. Never raises, except when its own runner is cancelled."""
+        started = time.monotonic()
+        task = self._registry.get(claim.type)
+        if task is None:
+            # The claim asks for known types only, so this is a registry that changed under way.
+            return Released()
+        if (refusal := _refusal(claim, task)) is not None:
+            return Failed(refusal)
+        if started >= claim.lease_ends - SAFETY_MARGIN:
+            return self._lost(claim, "its lease ended before a slot was free")
+        running = self._started(claim, task, slots, started)
+        try:
+            result = await self._call(task, running)
+            outcome = self._decided(result, running, task)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome (I19)
+            if running.stop_reason is not None and isinstance(
+                error, asyncio.CancelledError | JobCancelledError
+            ):
+                outcome = self._stopped(running, task, error)
+            elif isinstance(error, asyncio.CancelledError) and _is_torn_down():
+                raise
+            else:
+                outcome = self._failed(running, task, error)
+        finally:
+            slots.running.pop(claim.id, None)
+            _forget_cancellation(running)
+        if self._events.wants(JobFinished):
+            self._events.emit(JobFinished(claim, outcome, time.monotonic() - started))
+        return outcome
+
+    # -- running -------------------------------------------------------------------------------------
+
+    def _started(self, claim: Claim, task: AnyTask, slots: QueueSlots, now: float) -> Running:
+        limit = task.settings.timeout or self._timeout
+        seconds = limit.total_seconds() if limit is not None else None
+        running = Running(
+            claim=claim,
+            task=asyncio.current_task() if task.is_async else None,
+            deadline=math.inf if seconds is None else now + seconds,
+            started=now,
+        )
+        if task.arguments.wants_context:
+            running.context = JobContext(claim, seconds, self._report_progress)
+        slots.running[claim.id] = running
+        if self._events.wants(JobStarted):
+            self._events.emit(JobStarted(claim))
+        return running
+
+    async def _call(self, task: AnyTask, running: Running) -> object:
+        kwargs = task.arguments.decode(running.claim.payload)
+        args = () if running.context is None else (running.context,)
+        # Each job sees the context variables as they were when its runner began, and leaves none behind.
+        context = copy_context()
+        context.run(current_job_id.set, running.claim.id)
+        if task.is_async:
+            made = context.run(task.handler, *args, **kwargs)
+            return await _within(context, cast("Awaitable[object]", made))
+        return await self._threads.call(running, lambda: context.run(task.handler, *args, **kwargs))
+
+    # -- classifying ---------------------------------------------------------------------------------
+
+    def _decided(self, result: object, running: Running, task: AnyTask) -> Outcome:
+        if result is None:
+            return _DONE
+        match result:
+            case Snooze(delay=delay):
+                return Snoozed(delay)
+            case Cancel(reason=reason):
+                return Cancelled(ErrorReport("Cancel", storable(reason)))
+            case Fail(reason=reason):
+                return Failed(ErrorReport("Fail", storable(reason)))
+            case Retry(delay=delay, reason=reason):
+                return self._again(running.claim, ErrorReport("Retry", storable(reason)), delay)
+            case _ if not task.settings.store_result:
+                return _DONE
+            case _:
+                return _completed(result)
+
+    def _failed(self, running: Running, task: AnyTask, error: BaseException) -> Outcome:
+        report = report_of(error)
+        policy = self._policy(running.claim, task)
+        # Arguments that do not fit are retried whatever the policy says: the next deploy may understand them.
+        if not policy.retries(error) and not isinstance(error, InvalidArgumentsError):
+            return Failed(report)
+        return self._again(running.claim, report, policy.delay(running.claim.attempt))
+
+    def _stopped(self, running: Running, task: AnyTask, error: BaseException) -> Outcome:
+        claim = running.claim
+        match running.stop_reason:
+            case StopReason.LOST:
+                return self._lost(claim, "its lease could not be renewed in time")
+            case StopReason.CANCELLED:
+                return Cancelled(ErrorReport("Cancelled", "cancelled on request"))
+            case StopReason.TIMEOUT:
+                report = ErrorReport(
+                    "TimeoutError",
+                    f"no end after {running.deadline - running.started:g} s",
+                    report_of(error).frames,
+                )
+                again = self._again(claim, report, self._policy(claim, task).delay(claim.attempt), "timeout")
+                return (
+                    again if self._policy(claim, task).retries(TimeoutError()) else Failed(report, "timeout")
+                )
+            case _:
+                report = ErrorReport(
+                    "Interrupted", "its worker was stopped before the handler ended", report_of(error).frames
+                )
+                if claim.max_attempts == 1 or task.settings.at_most_once:
+                    return Failed(report, "interrupted")
+                return Released(report)
+
+    def _again(self, claim: Claim, report: ErrorReport, delay: timedelta, reason: str = "failed") -> Outcome:
+        if claim.attempt >= claim.max_attempts:
+            return Failed(report, reason)
+        return Rescheduled(report, max(delay, timedelta(0)), reason)
+
+    def _policy(self, claim: Claim, task: AnyTask) -> RetryPolicy:
+        policy = task.settings.retry or DEFAULT_RETRY
+        own = None if claim.retry_policy is None else decode_policy(claim.retry_policy)
+        return policy if own is None else policy.with_delays_of(own)
+
+    def _lost(self, claim: Claim, reason: str) -> Lost:
+        self._events.emit(JobLost(claim, reason))
+        return Lost()
+
+
+def _completed(result: object) -> Outcome:
+    try:
+        return Completed(encode_json("result", result, MAX_RESULT_BYTES))
+    except InvalidInputError as error:
+        # The work is done and its effects stand: running it again would not make the result storable.
+        return Failed(report_of(error))
+
+
+def _refusal(claim: Claim, task: AnyTask) -> ErrorReport | None:
+    if claim.attempt > claim.max_attempts:
+        return ErrorReport(
+            "AttemptsExhausted", f"attempt {claim.attempt} of {claim.max_attempts} was not run"
+        )
+    if task.settings.at_most_once and claim.attempt > 1:
+        return ErrorReport("AtMostOnce", "an earlier attempt may have run: this type must not run twice")
+    return None
+
+
+def _is_torn_down() -> bool:
+    # A handler may raise CancelledError by itself; only a cancelled runner means that the worker goes down.
+    runner = asyncio.current_task()
+    return runner is not None and runner.cancelling() > 0
+
+
+def _forget_cancellation(running: Running) -> None:
+    # The runner goes on to the next job, so the cancellation that was meant for this one must not count.
+    if running.stop_reason is not None and running.task is not None:
+        while running.task.cancelling():
+            running.task.uncancel()
+
+
+@coroutine
+def _within(context: Context, awaitable: Awaitable[object]) -> Generator[object, object, object]:
+    """Await something step by step inside a context of its own, in the same task.
+
+    A task of its own for each job would isolate context variables too, for five times the price.
+    """
+    steps = awaitable.__await__()
+    step: Callable[[], object] = steps.__next__
+    while True:
+        try:
+            waiting_for = context.run(step)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            value = yield waiting_for
+        except BaseException as error:  # noqa: BLE001 - thrown into the handler, where it belongs
+            thrown = error
+            step = lambda: steps.throw(thrown)  # noqa: E731
+        else:
+            step = steps.__next__ if value is None else (lambda: steps.send(value))  # noqa: E731

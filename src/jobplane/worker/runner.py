@@ -1,0 +1,66 @@
+"""Runners: as many tasks as a queue has slots, each taking one job after the other.
+
+Fixed tasks instead of a task for each job: making and switching tasks costs more than a quick job does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from jobplane.worker.executor import Executor
+from jobplane.worker.reporter import Inbox
+from jobplane.worker.slots import QueueSlots
+
+FAIR_SHARE: Final = 0.002
+"""Seconds for which handlers that never wait may keep the event loop to themselves."""
+
+
+class Runner:
+    """All runners of one queue."""
+
+    def __init__(
+        self, slots: QueueSlots, executor: Executor, inbox: Inbox, slot_freed: Callable[[], None]
+    ) -> None:
+        self._slots = slots
+        self._executor = executor
+        self._inbox = inbox
+        self._slot_freed = slot_freed
+        self._tasks: list[asyncio.Task[None]] = []
+        self._yielded_at = 0.0
+        self.job_ended = asyncio.Event()
+        """Set whenever a job ends; cleared by who waits for it."""
+
+    def start(self) -> None:
+        """Start a task for each slot."""
+        if not self._tasks:
+            name = f"jobplane runner {self._slots.name}"
+            self._tasks = [asyncio.create_task(self._run(), name=name) for _ in range(self._slots.limit)]
+
+    async def stop(self) -> None:
+        """End the tasks; handlers that still run are cancelled without an outcome."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1) if tasks else None
+
+    async def _run(self) -> None:
+        slots, inbox, execute = self._slots, self._inbox, self._executor.execute
+        while True:
+            if not slots.waiting:
+                idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                slots.idle.append(idle)
+                await idle
+                self._yielded_at = time.monotonic()
+                continue
+            claim = slots.waiting.popleft()
+            outcome = await execute(claim, slots)
+            inbox.put(claim, outcome)
+            slots.count_finished()
+            self._slot_freed()
+            self.job_ended.set()
+            if time.monotonic() - self._yielded_at > FAIR_SHARE:
+                await asyncio.sleep(0)
+                self._yielded_at = time.monotonic()

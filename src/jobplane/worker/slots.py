@@ -1,0 +1,110 @@
+"""The jobs that this worker holds: claimed and waiting for a runner, or running. What heartbeats renew.
+
+A job is in exactly one place: `waiting` until a runner takes it, then `running`, then with the reporter until
+its outcome is written. Heartbeats renew all three; nothing else keeps a lease alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from uuid import UUID
+
+from jobplane.context import JobContext
+from jobplane.job import Claim
+
+PACE_WINDOW: Final = 1.0
+"""Seconds over which a queue's pace is measured."""
+SAFETY_MARGIN: Final = 0.1
+"""Seconds before a lease ends at which its holder lets go."""
+
+
+class StopReason(Enum):
+    """Why a running handler is told to stop."""
+
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(slots=True)
+class Running:
+    """A handler at work."""
+
+    claim: Claim
+    task: asyncio.Task[None] | None
+    """The runner, to be cancelled; None for a synchronous handler, which can only be told."""
+    deadline: float
+    """By the monotonic clock, in seconds; infinity without a timeout."""
+    started: float
+    context: JobContext | None = None
+    stop_reason: StopReason | None = None
+    abandoned: asyncio.Future[None] | None = None
+    """For a synchronous handler: set to stop waiting for its thread."""
+
+    def stop(self, reason: StopReason) -> None:
+        """Tell the handler to stop; the first reason stands."""
+        if self.stop_reason is not None:
+            return
+        self.stop_reason = reason
+        if self.context is not None:
+            self.context.tell_to_stop()
+        if self.abandoned is not None and reason is not StopReason.CANCELLED:
+            _settle(self.abandoned)
+        elif self.task is not None:
+            self.task.cancel()
+
+
+class QueueSlots:
+    """The waiting and running jobs of one queue."""
+
+    def __init__(self, name: str, limit: int) -> None:
+        self.name = name
+        self.limit = limit
+        self.waiting: deque[Claim] = deque()
+        self.running: dict[UUID, Running] = {}
+        self.idle: deque[asyncio.Future[None]] = deque()
+        self._window_start = time.monotonic()
+        self._finished = 0
+        self.pace = 0.0
+        """Jobs finished per second, lately."""
+
+    def room(self, prefetch: float) -> int:
+        """How many jobs to claim now: the free slots, and what `prefetch` seconds of the present pace will free."""
+        return self.limit + int(self.pace * prefetch) - len(self.waiting) - len(self.running)
+
+    def put(self, claims: list[Claim]) -> None:
+        """Hand claimed jobs to runners."""
+        self.waiting.extend(claims)
+        for _ in range(min(len(claims), len(self.idle))):
+            _settle(self.idle.popleft())
+
+    def count_finished(self) -> None:
+        """One more job is done."""
+        self._finished += 1
+
+    def measure_pace(self) -> None:
+        """Take the pace of the window that has passed, if it has."""
+        now = time.monotonic()
+        elapsed = now - self._window_start
+        # A quick queue needs its pace soon, or it would claim in slots-sized batches for a whole second.
+        if elapsed >= PACE_WINDOW or (self._finished > 10 * self.limit and elapsed > 0.02):
+            self.pace = self._finished / elapsed
+            self._window_start, self._finished = now, 0
+
+    def held(self) -> Iterator[Claim]:
+        """All claims that wait or run here."""
+        yield from self.waiting
+        for running in self.running.values():
+            yield running.claim
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,142 @@
+"""A real PostgreSQL for every test: one server for the session, a database cloned from a template for each test.
+
+The server is the embedded one, unless DATABASE_URL names another, or JOBPLANE_TEST_BIN_DIR names the programs
+of another version (`make test-system` runs the suite on the system's own).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from jobplane import DatabaseSettings, JobQueue, Registry, Worker
+from jobplane.embedded import EmbeddedServer
+from jobplane.settings import WorkerSettings, resolve
+from jobplane.store.migrator import Migrator
+from tests.support import Journal, WorkerProcess, on_database
+
+TEST_PROFILE: dict[str, object] = {"heartbeat_interval": 0.4, "lease": 2, "sweep_interval": 0.5, "poll_interval": 0.2}
+"""guarantees' test profile: short leases, so that recovery can be watched. Times in seconds."""
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server where the tests may create databases."""
+    given = os.environ.get("DATABASE_URL")
+    if given:
+        yield given
+        return
+    # Workers of pytest-xdist have a folder each below a common one: there they share one server.
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    bin_dir = os.environ.get("JOBPLANE_TEST_BIN_DIR")
+    with EmbeddedServer(shared / "postgres", bin_dir=Path(bin_dir) if bin_dir else None, fsync=False) as server:
+        yield server.url()
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> Iterator[str]:
+    """The name of a migrated database to clone."""
+    name = f"jobplane_template_{uuid.uuid4().hex[:12]}"
+
+    async def make() -> None:
+        await _administer(server_url, f'CREATE DATABASE "{name}"')
+        await Migrator(DatabaseSettings(url=on_database(server_url, name))).up()
+
+    asyncio.run(make())
+    yield name
+    asyncio.run(_administer(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+async def database_url(server_url: str, template: str) -> AsyncIterator[str]:
+    """The URL of a fresh, migrated, empty database."""
+    async for url in _database(server_url, template):
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(server_url: str) -> AsyncIterator[str]:
+    """The URL of a fresh database in which nothing was migrated."""
+    async for url in _database(server_url, "template0"):
+        yield url
+
+
+@pytest.fixture
+def settings(database_url: str) -> DatabaseSettings:
+    """The test's database as settings."""
+    return resolve(DatabaseSettings, {}, url=database_url).settings
+
+
+@pytest.fixture
+async def queue(settings: DatabaseSettings) -> AsyncIterator[JobQueue]:
+    """A client of the test's database."""
+    async with JobQueue(settings=settings) as queue:
+        yield queue
+
+
+@pytest.fixture
+async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A bare connection to the test's database: what any SQL client sees."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def make_worker(settings: DatabaseSettings) -> AsyncIterator[Callable[..., Worker]]:
+    """Makes workers in the test profile, inside the test's process; those still running are stopped at the end."""
+    made: list[Worker] = []
+
+    def make(source: JobQueue | Registry, **explicit: object) -> Worker:
+        chosen = resolve(WorkerSettings, {}, **{**TEST_PROFILE, "grace": 5, **explicit}).settings
+        worker = Worker(source, database=settings, settings=chosen)
+        made.append(worker)
+        return worker
+
+    yield make
+    for worker in made:
+        await worker.stop(grace=0)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    """Where handlers of worker processes write what they did, outside of the database."""
+    return Journal(tmp_path / "journal.jsonl")
+
+
+@pytest.fixture
+def spawn_worker(database_url: str, journal: Journal) -> Iterator[Callable[..., WorkerProcess]]:
+    """Starts real worker processes (`jobplane worker tests.handlers`); those still alive are killed at the end."""
+    spawned: list[WorkerProcess] = []
+
+    def spawn(**environment: str) -> WorkerProcess:
+        process = WorkerProcess(database_url, journal, environment)
+        spawned.append(process)
+        return process
+
+    yield spawn
+    for process in spawned:
+        process.end()
+
+
+async def _database(server_url: str, template: str) -> AsyncIterator[str]:
+    name = f"jobplane_test_{uuid.uuid4().hex[:12]}"
+    await _administer(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    yield on_database(server_url, name)
+    await _administer(server_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+async def _administer(server_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(server_url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+

@@ -9,14 +9,12 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
+from uuid import UUID
 
 from jobplane.errors import InvalidInputError, JobplaneError
 from jobplane.job import Claim, Job, JobStatus, JSONValue
 from jobplane.payload import decode_json, decode_payload, encode_json
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 MAX_PROGRESS_BYTES: Final = 4096
 _logger = logging.getLogger("jobplane.job")
@@ -127,7 +125,7 @@ class JobContext:
 def job_of(claim: Claim) -> Job:
     """The claimed row as the Job that readers know."""
     return Job(
-        id=claim.id,
+        id=UUID(int=claim.id.int),
         type=claim.type,
         payload=decode_payload(claim.payload),
         status=JobStatus.RUNNING,

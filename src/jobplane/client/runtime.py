@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, TypeVar, cast
 import asyncpg
 
 from jobplane.client import ops
-from jobplane.client.batcher import Batcher
+from jobplane.client.batcher import Batcher, Insert
 from jobplane.client.notifier import Notifier
 from jobplane.client.ops import Pause, Query, Steps
 from jobplane.errors import ConfigurationError, DatabaseError
@@ -18,13 +18,15 @@ from jobplane.job import NewJob
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import load
 from jobplane.store.adapters import async_runner, is_asyncpg
-from jobplane.store.database import Connection, Database
+from jobplane.store.database import Connection, Database, Lane
 from jobplane.store.failures import translated
 from jobplane.store.rows import COPY_COLUMNS, Row, record_of
 
 T = TypeVar("T")
 Run: TypeAlias = Callable[[Query], Awaitable[Sequence[Row]]]
 CHUNK: Final = 1000
+LANES: Final = 2
+"""Connections for single enqueues, beside the pool."""
 
 
 class Runtime:
@@ -38,13 +40,21 @@ class Runtime:
             )
         self.loop = asyncio.get_running_loop()
         self.database = Database(settings)
-        self.batcher = Batcher(lambda jobs: perform(ops.insert(jobs), self.run))
+        self._lanes = [Lane(self.database) for _ in range(LANES)]
+        self.batcher = Batcher([self._inserting_over(lane) for lane in self._lanes])
         self.notifier = Notifier(self._notify)
 
     async def run(self, query: Query) -> Sequence[Row]:
         """One statement on a connection of the pool, with patience."""
         rows = await self.database.fetch(self.database.statement(query.statement), query.args)
         return cast("Sequence[Row]", rows)
+
+    def _inserting_over(self, lane: Lane) -> Insert:
+        async def run(query: Query) -> Sequence[Row]:
+            rows = await lane.fetch(self.database.statement(query.statement), query.args)
+            return cast("Sequence[Row]", rows)
+
+        return lambda jobs: perform(ops.insert(jobs), run)
 
     async def copy(self, jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> int:
         """Write jobs by COPY and wake their workers."""
@@ -61,6 +71,8 @@ class Runtime:
     async def close(self) -> None:
         """Send outstanding wake-ups, then close the pool."""
         await self.notifier.settle()
+        for lane in self._lanes:
+            await lane.close()
         await self.database.close()
 
     async def _notify(self, word: str) -> None:

@@ -13,8 +13,9 @@ from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Final, TypeAlias, Union
+from uuid import UUID
 
-SQLValue: TypeAlias = Union[None, bool, int, float, str, datetime, Sequence["SQLValue"]]
+SQLValue: TypeAlias = Union[None, bool, int, float, str, datetime, UUID, Sequence["SQLValue"]]
 _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 

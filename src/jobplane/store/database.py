@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
@@ -74,19 +74,21 @@ class Database:
         Raises the DatabaseError that fits; the driver's is its cause.
         """
         values = statement.positions(args)
-        return await self.run(
-            statement.name, lambda connection: connection.fetch(statement.numbered, *values)
-        )
 
-    async def run(self, doing: str, action: Callable[[Connection], Awaitable[T]]) -> T:
-        """Do something idempotent on a connection, with the same care as `fetch`."""
+        async def attempt() -> list[asyncpg.Record]:
+            async with self.connection() as connection:
+                return await connection.fetch(statement.numbered, *values)
+
+        return await self.patiently(statement.name, attempt)
+
+    async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try something idempotent, again after errors that pass. `doing` names it in the error."""
         give_up = time.monotonic() + self.settings.patience.total_seconds()
         tries = 0
         while True:
             tries += 1
             try:
-                async with self.connection() as connection:
-                    return await action(connection)
+                return await attempt()
             except Exception as error:
                 reaction = reaction_to(error)
                 final = reaction in (Reaction.DEPLOY, Reaction.FATAL) or (
@@ -139,6 +141,43 @@ class Database:
 
     async def _connect(self, *_args: object, **_kwargs: object) -> asyncpg.Connection[asyncpg.Record]:
         return await self.connect()
+
+
+class Lane:
+    """A connection kept between statements, for the few callers who send one after the other.
+
+    Taking a connection from the pool and giving it back costs the event loop more than a small statement does.
+    Not to be used by two callers at once.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    async def fetch(self, statement: Statement, args: Mapping[str, SQLValue]) -> list[asyncpg.Record]:
+        """As Database.fetch."""
+        values = statement.positions(args)
+        return await self._database.patiently(statement.name, lambda: self.fetch_once(statement, values))
+
+    async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
+        """One try, for what must not be repeated blindly. Raises the driver's own errors."""
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            connection = self._connection = await self._database.connect()
+        try:
+            return await connection.fetch(statement.numbered, *values)
+        except Exception as error:
+            if reaction_to(error) in (Reaction.RECONNECT, Reaction.BACK_OFF):
+                self._connection = None
+                connection.terminate()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection; the next statement opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed():
+            with suppress(TimeoutError, OSError):  # it is being given up anyway
+                await connection.close(timeout=2)
 
 
 async def connect(

@@ -93,11 +93,11 @@ class Store:
     async def complete(self, claims: Sequence[Claim]) -> set[UUID]:
         """End claims as completed, without results; returns the ids that were still ours."""
         args: dict[str, SQLValue] = {
-            "ids": [str(claim.id) for claim in claims],
+            "ids": [claim.id for claim in claims],
             "epochs": [claim.epoch for claim in claims],
         }
         rows = await self.database.fetch(self._complete, args)
-        return {as_uuid(row[0]) for row in rows}
+        return {row[0] for row in rows}
 
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[UUID]:
         """End claims with any outcome but Lost; returns the ids that were still ours."""
@@ -106,7 +106,7 @@ class Store:
         rows = await self.database.fetch(
             self._finish,
             {
-                "ids": [str(claim.id) for claim, _ in ended],
+                "ids": [claim.id for claim, _ in ended],
                 "epochs": [claim.epoch for claim, _ in ended],
                 "statuses": [verdict.status.value for verdict in verdicts],
                 "delays": [verdict.delay for verdict in verdicts],
@@ -121,26 +121,26 @@ class Store:
                 ],
             },
         )
-        return {as_uuid(row[0]) for row in rows}
+        return {row[0] for row in rows}
 
     async def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[LeaseReport]:
         """Extend leases; says of each job whether it is still ours and whether someone wants it cancelled."""
         rows = await self.database.fetch(
             self.database.statement("job/renew"),
             {
-                "ids": [str(claim.id) for claim in claims],
+                "ids": [claim.id for claim in claims],
                 "epochs": [claim.epoch for claim in claims],
                 "lease": lease.total_seconds(),
             },
         )
-        return [LeaseReport(as_uuid(row[0]), row[1], row[2], row[3], row[4]) for row in rows]
+        return [LeaseReport(row[0], row[1], row[2], row[3], row[4]) for row in rows]
 
     async def progress(self, reports: Sequence[tuple[Claim, str]]) -> None:
         """Keep what handlers last said of how far they are."""
         await self.database.fetch(
             self.database.statement("job/progress"),
             {
-                "ids": [str(claim.id) for claim, _ in reports],
+                "ids": [claim.id for claim, _ in reports],
                 "epochs": [claim.epoch for claim, _ in reports],
                 "reports": [report for _, report in reports],
             },
@@ -204,9 +204,10 @@ class Store:
 
 
 def _claim_of(row: asyncpg.Record, lease_ends: float) -> Claim:
-    # By position, in the order of the statement's RETURNING: this is the hot path.
+    # By position, in the order of the statement's RETURNING: this is the hot path. Its ids stay the driver's
+    # own kind of UUID, which equals the standard one and hashes several times as fast.
     return Claim(
-        as_uuid(row[0]),
+        row[0],
         row[1],
         row[2],
         row[3],

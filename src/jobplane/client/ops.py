@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -29,8 +29,8 @@ from jobplane.limits import MAX_ATTEMPTS, as_timedelta, check_queue, check_type
 from jobplane.payload import decode_json
 from jobplane.sql import SQLValue, channel
 from jobplane.store.failures import is_unique_violation
-from jobplane.task import JobQueueOptions
 from jobplane.store.rows import Row, as_uuid, attempt_of, columns_of, job_of, parameters_of, result_of
+from jobplane.task import JobQueueOptions
 
 T = TypeVar("T")
 INSERT_TRIES: Final = 5

@@ -74,12 +74,12 @@ class Database:
         Raises the DatabaseError that fits; the driver's is its cause.
         """
         values = statement.positions(args)
+        return await self.patiently(statement.name, lambda: self.fetch_once(statement, values))
 
-        async def attempt() -> list[asyncpg.Record]:
-            async with self.connection() as connection:
-                return await connection.fetch(statement.numbered, *values)
-
-        return await self.patiently(statement.name, attempt)
+    async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
+        """One try, for what must not be repeated blindly. Raises the driver's own errors."""
+        async with self.connection() as connection:
+            return await connection.fetch(statement.numbered, *values)
 
     async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try something idempotent, again after errors that pass. `doing` names it in the error."""
@@ -160,7 +160,7 @@ class Lane:
         return await self._database.patiently(statement.name, lambda: self.fetch_once(statement, values))
 
     async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
-        """One try, for what must not be repeated blindly. Raises the driver's own errors."""
+        """As Database.fetch_once."""
         connection = self._connection
         if connection is None or connection.is_closed():
             connection = self._connection = await self._database.connect()

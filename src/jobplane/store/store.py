@@ -19,7 +19,7 @@ from jobplane.outcome import Cancelled, Completed, Failed, Outcome, Released, Re
 from jobplane.payload import encode_json
 from jobplane.settings import WorkerSettings
 from jobplane.sql import SQLValue, channel
-from jobplane.store.database import Database
+from jobplane.store.database import Database, Lane
 from jobplane.store.rows import as_uuid
 
 
@@ -60,10 +60,16 @@ class _Verdict:
 
 
 class Store:
-    """The statements of a worker on one database."""
+    """The statements of a worker on one database.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: where to.
+        lane: a connection of one's own for them; default: one of the pool for each statement.
+    """
+
+    def __init__(self, database: Database, lane: Lane | None = None) -> None:
         self.database = database
+        self._over = database if lane is None else lane
         self._claim = database.statement("job/claim")
         self._complete = database.statement("job/complete")
         self._finish = database.statement("job/finish")
@@ -83,8 +89,7 @@ class Store:
                 "limit": limit,
             }
         )
-        async with self.database.connection() as connection:
-            rows = await connection.fetch(self._claim.numbered, *values)
+        rows = await self._over.fetch_once(self._claim, values)
         lease_ends = sent + lease.total_seconds()
         # UPDATE returns rows in no promised order.
         rows.sort(key=lambda row: (-row["priority"], row["scheduled_at"], row["id"].bytes))
@@ -96,14 +101,14 @@ class Store:
             "ids": [claim.id for claim in claims],
             "epochs": [claim.epoch for claim in claims],
         }
-        rows = await self.database.fetch(self._complete, args)
+        rows = await self._over.fetch(self._complete, args)
         return {row[0] for row in rows}
 
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[UUID]:
         """End claims with any outcome but Lost; returns the ids that were still ours."""
         verdicts = [_verdict_of(outcome) for _, outcome in ended]
         errors = [verdict.error for verdict in verdicts]
-        rows = await self.database.fetch(
+        rows = await self._over.fetch(
             self._finish,
             {
                 "ids": [claim.id for claim, _ in ended],
@@ -125,7 +130,7 @@ class Store:
 
     async def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[LeaseReport]:
         """Extend leases; says of each job whether it is still ours and whether someone wants it cancelled."""
-        rows = await self.database.fetch(
+        rows = await self._over.fetch(
             self.database.statement("job/renew"),
             {
                 "ids": [claim.id for claim in claims],
@@ -137,7 +142,7 @@ class Store:
 
     async def progress(self, reports: Sequence[tuple[Claim, str]]) -> None:
         """Keep what handlers last said of how far they are."""
-        await self.database.fetch(
+        await self._over.fetch(
             self.database.statement("job/progress"),
             {
                 "ids": [claim.id for claim, _ in reports],
@@ -148,12 +153,12 @@ class Store:
 
     async def rescue(self, limit: int = 500) -> list[tuple[UUID, str]]:
         """Take back jobs with expired leases; returns ids and queues."""
-        rows = await self.database.fetch(self.database.statement("job/rescue"), {"limit": limit})
+        rows = await self._over.fetch(self.database.statement("job/rescue"), {"limit": limit})
         return [(as_uuid(row["id"]), row["queue"]) for row in rows]
 
     async def prune(self, settings: WorkerSettings, limit: int = 1000) -> int:
         """Delete up to `limit` ended jobs past their retention; returns how many."""
-        rows = await self.database.fetch(
+        rows = await self._over.fetch(
             self.database.statement("job/prune"),
             {
                 "keep_completed": settings.keep_completed.total_seconds(),
@@ -166,7 +171,7 @@ class Store:
 
     async def take_duty(self, name: str, interval: timedelta, worker_id: str) -> bool:
         """Whether the duty was due and is now ours to do."""
-        rows = await self.database.fetch(
+        rows = await self._over.fetch(
             self.database.statement("duty/claim"),
             {"name": name, "interval": interval.total_seconds(), "worker_id": worker_id},
         )
@@ -174,7 +179,7 @@ class Store:
 
     async def beat(self, card: WorkerCard, running: int) -> None:
         """Say that this worker lives."""
-        await self.database.fetch(
+        await self._over.fetch(
             self.database.statement("worker/beat"),
             {
                 "id": card.id,
@@ -189,15 +194,15 @@ class Store:
 
     async def leave(self, worker_id: str) -> None:
         """Say that this worker has stopped in order."""
-        await self.database.fetch(self.database.statement("worker/leave"), {"id": worker_id})
+        await self._over.fetch(self.database.statement("worker/leave"), {"id": worker_id})
 
     async def forget_workers(self, after: timedelta) -> None:
         """Remove the rows of workers not heard of for so long."""
-        await self.database.fetch(self.database.statement("worker/forget"), {"after": after.total_seconds()})
+        await self._over.fetch(self.database.statement("worker/forget"), {"after": after.total_seconds()})
 
     async def notify(self, word: str) -> None:
         """Wake the workers of a queue, or hand them a word."""
-        await self.database.fetch(
+        await self._over.fetch(
             self.database.statement("wake/notify"),
             {"channel": channel(self.database.settings.schema), "word": word},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
@@ -25,6 +26,16 @@ class ProgressWriter(Service):
     def report(self, claim: Claim, text: str) -> None:
         """A handler's word; may be called from its thread."""
         self._latest[claim.id] = (claim, text)
+
+    async def write_for(self, claims: Iterable[Claim]) -> None:
+        """Write what is left of these jobs now: they are about to end, and then it would be refused."""
+        mine = (
+            [self._latest.pop(claim.id) for claim in claims if claim.id in self._latest]
+            if self._latest
+            else []
+        )
+        if mine:
+            await self._store.progress(mine)
 
     async def run_once(self) -> float:
         """Write what was reported since the last time."""

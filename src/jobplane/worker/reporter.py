@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final
 from uuid import UUID
 
@@ -26,8 +26,16 @@ MAX_BATCH: Final = 1000
 class Reporter(Service):
     """Writes outcomes. Two of these share one inbox, so that one batch fills while another commits."""
 
-    def __init__(self, name: str, inbox: Inbox, store: Store, events: Events) -> None:
+    def __init__(
+        self,
+        name: str,
+        inbox: Inbox,
+        store: Store,
+        write_progress: Callable[[Iterable[Claim]], Awaitable[None]],
+        events: Events,
+    ) -> None:
         super().__init__(name, events)
+        self._write_progress = write_progress
         self._inbox = inbox
         self._store = store
         inbox.reporters.append(self)
@@ -36,6 +44,7 @@ class Reporter(Service):
         """Write one batch."""
         done, ended = self._inbox.take(MAX_BATCH)
         try:
+            await self._write_progress([*done, *(claim for claim, _ in ended)])
             if done:
                 await self._write(done, [])
                 done = []

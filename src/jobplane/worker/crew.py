@@ -1,0 +1,215 @@
+"""The crew of a worker: all services of one start-to-stop, how they are wired, and the order in which they stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+from uuid import UUID
+
+from jobplane.events import Events, JobLost
+from jobplane.job import Claim
+from jobplane.outcome import Released
+from jobplane.settings import DatabaseSettings, WorkerSettings
+from jobplane.store.database import WORKER_SESSION, Database, Lane
+from jobplane.store.store import Store, WorkerCard
+from jobplane.task import Registry
+from jobplane.version import __version__
+from jobplane.worker.claimer import Claimer
+from jobplane.worker.ears import Ears
+from jobplane.worker.executor import Executor
+from jobplane.worker.heartbeat import Heartbeat
+from jobplane.worker.maintenance.pruner import Pruner
+from jobplane.worker.maintenance.rescuer import Rescuer
+from jobplane.worker.progress import ProgressWriter
+from jobplane.worker.reporter import Inbox, Reporter
+from jobplane.worker.runner import Runner
+from jobplane.worker.service import Service
+from jobplane.worker.slots import QueueSlots, StopReason
+from jobplane.worker.threads import Threads
+from jobplane.worker.watchdog import Watchdog
+
+REPORTERS: Final = 2
+LAST_WORDS: Final = 0.7
+"""Seconds beyond the grace period in which interrupted jobs are handed back."""
+POOL: Final = 3
+"""Connections for progress, maintenance and goodbyes; claimers and reporters have their own."""
+
+
+class Crew:
+    """The services of one start-to-stop of a worker."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        registry: Registry,
+        slots: Iterable[QueueSlots],
+        database: DatabaseSettings,
+        settings: WorkerSettings,
+        events: Events,
+    ) -> None:
+        self._worker_id = worker_id
+        self._events = events
+        self._loop = asyncio.get_running_loop()
+        self._slots = list(slots)
+        self._database = Database(
+            database,
+            setup=WORKER_SESSION,
+            size=POOL,
+            retries=1,
+            application_name="jobplane worker",
+        )
+        self._store = Store(self._database)
+        self._lanes: list[Lane] = []
+        types = registry.types
+        self._inbox = Inbox()
+        self._progress = ProgressWriter(self._store, events)
+        self._threads = Threads(settings.threads)
+        executor = Executor(registry, self._threads, events, settings.timeout, self._progress.report)
+        self._claimers = {
+            slots.name: Claimer(slots, self._store_of_its_own(), events, settings, worker_id, types)
+            for slots in self._slots
+        }
+        self._runners = [
+            Runner(slots, executor, self._inbox, self._claimers[slots.name].slot_freed)
+            for slots in self._slots
+        ]
+        card = WorkerCard(
+            worker_id,
+            socket.gethostname(),
+            os.getpid(),
+            __version__,
+            {slots.name: slots.limit for slots in self._slots},
+            tuple(types),
+        )
+        self._heartbeat = Heartbeat(
+            database,
+            settings,
+            card,
+            self._held,
+            self._lost_from_thread,
+            self._cancel_from_thread,
+            events,
+        )
+        self._services: list[Service] = [
+            *(
+                Reporter(
+                    f"reporter {number}",
+                    self._inbox,
+                    self._store_of_its_own(),
+                    self._progress.write_for,
+                    events,
+                )
+                for number in range(REPORTERS)
+            ),
+            self._progress,
+            Watchdog(self._slots, self._loop_runs, events),
+            Ears(self._database, self._claimers, self._cancel, events),
+            Rescuer(self._store, settings, worker_id, events),
+            Pruner(self._store, settings, worker_id, events),
+        ]
+
+    def start(self) -> None:
+        """Start everything; returns at once, also while the database is away."""
+        self._heartbeat.start()
+        for runner in self._runners:
+            runner.start()
+        for service in (*self._services, *self._claimers.values()):
+            service.start()
+
+    async def stop(self, grace: float) -> int:
+        """Stop in order: first nothing new, then the handlers, then their outcomes, then the leases.
+
+        Returns how many handlers were interrupted after `grace` seconds.
+        """
+        await self._stop_claiming()
+        for slots in self._slots:
+            while slots.waiting:
+                self._inbox.put(slots.waiting.popleft(), Released())
+        await self._until_idle(grace)
+        interrupted = [running for slots in self._slots for running in slots.running.values()]
+        for running in interrupted:
+            running.stop(StopReason.SHUTDOWN)
+        end = time.monotonic() + LAST_WORDS
+        await self._until_idle(LAST_WORDS / 2)
+        await self._inbox.drained(max(end - time.monotonic(), 0.1))
+        await self._leave(interrupted=bool(interrupted), seconds=max(end - time.monotonic(), 0.1))
+        for runner in self._runners:
+            await runner.stop()
+        for service in self._services:
+            await service.stop()
+        await self._heartbeat.stop(0.3)
+        self._threads.close()
+        for lane in self._lanes:
+            await lane.close()
+        await self._database.close()
+        return len(interrupted)
+
+    def _store_of_its_own(self) -> Store:
+        # Who sends one statement after the other keeps a connection instead of asking the pool each time.
+        lane = Lane(self._database)
+        self._lanes.append(lane)
+        return Store(self._database, lane)
+
+    async def _stop_claiming(self) -> None:
+        # A claim under way may have been committed: wait for its answer, or its jobs would wait for their leases.
+        for claimer in self._claimers.values():
+            claimer.closed = True
+        await asyncio.gather(*(claimer.finish_claim(1.0) for claimer in self._claimers.values()))
+
+    async def _until_idle(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while any(slots.running for slots in self._slots) and (left := end - time.monotonic()) > 0:
+            idle = [asyncio.ensure_future(runner.job_ended.wait()) for runner in self._runners]
+            for runner in self._runners:
+                runner.job_ended.clear()
+            await asyncio.wait(idle, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            for waiting in idle:
+                waiting.cancel()
+
+    async def _leave(self, *, interrupted: bool, seconds: float) -> None:
+        async def say_goodbye() -> None:
+            if interrupted:
+                for slots in self._slots:
+                    await self._store.notify(slots.name)
+            await self._store.leave(self._worker_id)
+
+        # With the database away this cannot succeed: leases and the old heartbeat will tell.
+        await asyncio.wait({asyncio.create_task(say_goodbye())}, timeout=seconds)
+
+    def running_count(self) -> int:
+        """How many handlers run now."""
+        return sum(len(slots.running) for slots in self._slots)
+
+    # -- what the heartbeat sees and says --------------------------------------------------------------
+
+    def _held(self) -> Iterator[Claim]:
+        for slots in self._slots:
+            yield from slots.held()
+        yield from self._inbox.held()
+
+    def _loop_runs(self) -> None:
+        self._heartbeat.loop_seen_at = time.monotonic()
+
+    def _lost_from_thread(self, job_id: UUID, epoch: int) -> None:
+        self._loop.call_soon_threadsafe(self._lose, job_id, epoch)
+
+    def _cancel_from_thread(self, job_id: UUID) -> None:
+        self._loop.call_soon_threadsafe(self._cancel, job_id)
+
+    def _lose(self, job_id: UUID, epoch: int) -> None:
+        for slots in self._slots:
+            running = slots.running.get(job_id)
+            if running is not None and running.claim.epoch == epoch:
+                running.stop(StopReason.LOST)
+            for claim in [claim for claim in slots.waiting if claim.id == job_id and claim.epoch == epoch]:
+                slots.waiting.remove(claim)
+                self._events.emit(JobLost(claim, "it was taken back before it started"))
+
+    def _cancel(self, job_id: UUID) -> None:
+        for slots in self._slots:
+            if (running := slots.running.get(job_id)) is not None:
+                running.stop(StopReason.CANCELLED)

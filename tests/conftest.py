@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -19,25 +20,42 @@ from jobplane import DatabaseSettings, JobQueue, Registry, Worker
 from jobplane.embedded import EmbeddedServer
 from jobplane.settings import WorkerSettings, resolve
 from jobplane.store.migrator import Migrator
-from tests.support import Journal, WorkerProcess, on_database
+from tests.support import Journal, WorkerProcess, on_database, scratch_base
 
-TEST_PROFILE: dict[str, object] = {"heartbeat_interval": 0.4, "lease": 2, "sweep_interval": 0.5, "poll_interval": 0.2}
+TEST_PROFILE: dict[str, object] = {
+    "heartbeat_interval": 0.4,
+    "lease": 2,
+    "sweep_interval": 0.5,
+    "poll_interval": 0.2,
+}
 """guarantees' test profile: short leases, so that recovery can be watched. Times in seconds."""
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url() -> Iterator[str]:
     """The URL of a server where the tests may create databases."""
     given = os.environ.get("DATABASE_URL")
     if given:
         yield given
         return
-    # Workers of pytest-xdist have a folder each below a common one: there they share one server.
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     bin_dir = os.environ.get("JOBPLANE_TEST_BIN_DIR")
-    with EmbeddedServer(shared / "postgres", bin_dir=Path(bin_dir) if bin_dir else None, fsync=False) as server:
+    # Workers of pytest-xdist share one server: the folder is named after the run.
+    folder = (
+        Path(scratch_base()) / f"jobplane-tests-{os.environ.get('PYTEST_XDIST_TESTRUNUID', uuid.uuid4().hex)}"
+    )
+    folder.mkdir(exist_ok=True)
+    # The account that runs the server must be able to enter, and pytest's own folders are private.
+    folder.chmod(0o755)
+    server = EmbeddedServer(
+        folder / "data",
+        bin_dir=Path(bin_dir) if bin_dir else None,
+        fsync=False,
+        settings={"max_connections": "300"},
+    )
+    with server:
         yield server.url()
+    if not (folder / "data" / "postmaster.pid").exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -139,4 +157,3 @@ async def _administer(server_url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
-

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -23,6 +25,13 @@ E = TypeVar("E", bound=Event)
 def on_database(url: str, name: str) -> str:
     """The same server's URL for another database."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def scratch_base() -> str:
+    """Where to put throw-away clusters: in memory where there is room, since each test clones a database."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2 * 1024**3
+    return str(memory) if roomy and os.access(memory, os.W_OK) else tempfile.gettempdir()
 
 
 async def until(check: Callable[[], Awaitable[T | None]], timeout: float = 20.0) -> T:

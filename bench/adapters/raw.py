@@ -62,7 +62,9 @@ async def bulk(url: str, jobs: int) -> dict[str, float]:
     now = datetime.now(UTC)
     records = [(new_job_id(), "noop", PAYLOAD, "default", 0, 3, now) for _ in range(jobs)]
     columns = ("id", "type", "payload", "queue", "priority", "max_attempts", "scheduled_at")
-    await connection.copy_records_to_table("jobs", schema_name="control_plane", columns=columns, records=records)
+    await connection.copy_records_to_table(
+        "jobs", schema_name="control_plane", columns=columns, records=records
+    )
     return watch.per(jobs)
 
 
@@ -111,7 +113,9 @@ async def pickup(url: str, jobs: int) -> dict[str, float]:
 
 
 async def _produce(
-    producer: asyncpg.Connection[asyncpg.Record], notifier: asyncpg.Connection[asyncpg.Record], sent: dict[UUID, float]
+    producer: asyncpg.Connection[asyncpg.Record],
+    notifier: asyncpg.Connection[asyncpg.Record],
+    sent: dict[UUID, float],
 ) -> None:
     job_id = new_job_id()
     sent[job_id] = time.perf_counter()

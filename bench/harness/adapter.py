@@ -27,7 +27,10 @@ class Stopwatch:
 def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
     """Median and 99th percentile."""
     ordered = sorted(milliseconds)
-    return {"p50": ordered[len(ordered) // 2], "p99": ordered[min(int(len(ordered) * 0.99), len(ordered) - 1)]}
+    return {
+        "p50": ordered[len(ordered) // 2],
+        "p99": ordered[min(int(len(ordered) * 0.99), len(ordered) - 1)],
+    }
 
 
 async def paced(jobs: int, rate: float, produce: Callable[[], Awaitable[None]]) -> None:

@@ -13,7 +13,14 @@ from bench.harness.phases import Phase, Result
 from jobplane.embedded import EmbeddedServer
 
 Results = Mapping[str, Mapping[str, Sequence[Result]]]
-SHOWN_SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
+SHOWN_SETTINGS = (
+    "server_version",
+    "fsync",
+    "synchronous_commit",
+    "full_page_writes",
+    "shared_buffers",
+    "max_wal_size",
+)
 
 
 def print_configuration(server: EmbeddedServer) -> None:
@@ -22,7 +29,9 @@ def print_configuration(server: EmbeddedServer) -> None:
     async def ask() -> dict[str, str]:
         connection = await asyncpg.connect(server.url())
         try:
-            return {name: await connection.fetchval("SELECT current_setting($1)", name) for name in SHOWN_SETTINGS}
+            return {
+                name: await connection.fetchval("SELECT current_setting($1)", name) for name in SHOWN_SETTINGS
+            }
         finally:
             await connection.close()
 

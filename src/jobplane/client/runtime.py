@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias, TypeVar, cast
-
-import asyncpg
 
 from jobplane.client import ops
 from jobplane.client.batcher import Batcher, Insert
@@ -18,13 +15,12 @@ from jobplane.job import NewJob
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import load
 from jobplane.store.adapters import async_runner, is_asyncpg
+from jobplane.store.bulk import chunks, copy, copy_in
 from jobplane.store.database import Connection, Database, Lane
-from jobplane.store.failures import translated
-from jobplane.store.rows import COPY_COLUMNS, Row, record_of
+from jobplane.store.rows import Row
 
 T = TypeVar("T")
 Run: TypeAlias = Callable[[Query], Awaitable[Sequence[Row]]]
-CHUNK: Final = 1000
 LANES: Final = 2
 """Connections for single enqueues, beside the pool."""
 
@@ -59,11 +55,7 @@ class Runtime:
     async def copy(self, jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> int:
         """Write jobs by COPY and wake their workers."""
         queues: set[str] = set()
-        try:
-            async with self.database.connection() as connection:
-                count = await copy_in(connection, jobs, self.database.settings.schema, queues)
-        except (asyncpg.PostgresError, OSError) as error:
-            raise translated(error, "enqueue_many") from error
+        count = await copy(self.database, jobs, queues)
         for queue in queues:
             self.notifier.wake(queue)
         return count
@@ -117,46 +109,9 @@ async def insert_many_on(
     if is_asyncpg(connection):
         count = await copy_in(cast("Connection", connection), jobs, schema, queues)
     else:
-        async for chunk in _chunks(jobs):
+        async for chunk in chunks(jobs):
             queues.update(job.queue for job in chunk)
             count += len(await perform(ops.insert(chunk), run))
     if notify:
         await perform(ops.wake(queues, schema), run)
     return count
-
-
-async def copy_in(
-    connection: Connection, jobs: Iterable[NewJob] | AsyncIterable[NewJob], schema: str, queues: set[str]
-) -> int:
-    """COPY jobs as they come, in constant memory; returns how many and collects their queues."""
-    now = await connection.fetchval("SELECT now()")
-    count = 0
-
-    async def records() -> AsyncIterator[tuple[object, ...]]:
-        nonlocal count
-        async for chunk in _chunks(jobs):
-            for job in chunk:
-                queues.add(job.queue)
-                yield record_of(job, now)
-            count += len(chunk)
-
-    await connection.copy_records_to_table(
-        "jobs", schema_name=schema, columns=COPY_COLUMNS, records=records(), timeout=None
-    )
-    return count
-
-
-async def _chunks(jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> AsyncIterator[list[NewJob]]:
-    if isinstance(jobs, AsyncIterable):
-        chunk: list[NewJob] = []
-        async for job in jobs:
-            chunk.append(job)
-            if len(chunk) == CHUNK:
-                yield chunk
-                chunk = []
-        if chunk:
-            yield chunk
-        return
-    iterator = iter(jobs)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk

@@ -147,7 +147,7 @@ def settings_from(options: TaskOptions) -> TaskSettings:
     own = {"retry", "timeout", "at_most_once", "store_result"}
     unknown = options.keys() - OPTION_NAMES - own
     if unknown:
-        raise TaskDefinitionError(f"unknown task option {sorted(unknown)[0]!r}")
+        raise TaskDefinitionError(f"unknown task option {min(unknown)!r}")
     defaults: Mapping[str, object] = {key: value for key, value in options.items() if key not in own}
     retry: RetryPolicy | None = options.get("retry")
     return TaskSettings(

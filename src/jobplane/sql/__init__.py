@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
-from typing import Final, TypeAlias, Union
+from typing import Final, TypeAlias
 from uuid import UUID
 
-SQLValue: TypeAlias = Union[None, bool, int, float, str, datetime, UUID, Sequence["SQLValue"]]
+SQLValue: TypeAlias = "bool | int | float | str | datetime | UUID | Sequence[SQLValue] | None"
 _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 

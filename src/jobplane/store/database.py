@@ -184,7 +184,7 @@ async def connect(
     settings: DatabaseSettings,
     setup: str = "",
     application_name: str = "jobplane",
-    command_timeout: timedelta | None | Literal["settings"] = "settings",
+    command_timeout: timedelta | Literal["settings"] | None = "settings",
 ) -> asyncpg.Connection[asyncpg.Record]:
     """One new connection.
 

@@ -69,7 +69,7 @@ def reaction_to(error: BaseException) -> Reaction:
 
 
 def translated(error: BaseException, doing: str) -> DatabaseError:
-    """jobplane's error for a driver's, to be raised `from` it. `doing` names the statement."""
+    """The error of jobplane for a driver's, to be raised `from` it. `doing` names the statement."""
     state = sqlstate_of(error)
     message = f"{doing}: {str(error) or type(error).__name__}" + (f" (SQLSTATE {state})" if state else "")
     if state == "25006":

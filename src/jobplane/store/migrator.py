@@ -89,6 +89,7 @@ class Migrator:
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
         self._schema = settings.schema
+        self._log = f"{quoted(settings.schema)}.jobplane_migrations"
 
     async def status(self) -> list[MigrationStatus]:
         """Each known migration and when it was applied. Raises MigrationError as `up` does."""
@@ -124,24 +125,18 @@ class Migrator:
         return done
 
     async def _apply(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
-        record = (
-            f"INSERT INTO {quoted(self._schema)}.jobplane_migrations (version, name, checksum) "  # noqa: S608
-            f"VALUES ({migration.version}, '{migration.name}', '{migration.checksum}')"
-        )
+        record = f"INSERT INTO {self._log} (version, name, checksum) VALUES {_row_of(migration)}"  # noqa: S608
         # The log itself is made by version 2, which therefore records version 1 as well.
         if migration.version == 1:
             record = ""
-        elif migration.version == 2:  # noqa: PLR2004
-            first = migrations()[0]
-            record += f", ({first.version}, '{first.name}', '{first.checksum}')"
+        elif migration.version == 2:
+            record += f", {_row_of(migrations()[0])}"
         await self._run(connection, migration, sql_of(migration, self._schema), record)
 
     async def _undo(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
         record = ""
-        if migration.version > 2:  # noqa: PLR2004
-            record = (
-                f"DELETE FROM {quoted(self._schema)}.jobplane_migrations WHERE version = {migration.version}"  # noqa: S608
-            )
+        if migration.version > 2:
+            record = f"DELETE FROM {self._log} WHERE version = {migration.version}"  # noqa: S608
         await self._run(connection, migration, sql_of(migration, self._schema, down=True), record)
 
     async def _run(
@@ -170,12 +165,9 @@ class Migrator:
         raise AssertionError("unreachable: the last try returns or raises")
 
     async def _applied(self, connection: asyncpg.Connection[asyncpg.Record]) -> dict[int, datetime]:
-        log = f"{quoted(self._schema)}.jobplane_migrations"
-        if await connection.fetchval("SELECT to_regclass($1)", log) is None:
+        if await connection.fetchval("SELECT to_regclass($1)", self._log) is None:
             return {}
-        rows = await connection.fetch(
-            f"SELECT version, name, checksum, applied_at FROM {log} ORDER BY version"
-        )  # noqa: S608
+        rows = await connection.fetch(f"SELECT version, name, checksum, applied_at FROM {self._log}")  # noqa: S608
         known = {migration.version: migration for migration in migrations()}
         for row in rows:
             migration = known.get(row["version"])
@@ -218,13 +210,17 @@ class Migrator:
         key = int.from_bytes(
             hashlib.sha256(f"jobplane migrate {self._schema}".encode()).digest()[:8], signed=True
         )
-        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):  # noqa: ASYNC110
             await asyncio.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - spread, not secrecy
         try:
             yield
         finally:
             if not connection.is_closed():
                 await connection.fetchval("SELECT pg_advisory_unlock($1)", key)
+
+
+def _row_of(migration: Migration) -> str:
+    return f"({migration.version}, '{migration.name}', '{migration.checksum}')"
 
 
 def _running(connection: asyncpg.Connection[asyncpg.Record], text: str) -> Callable[[], Awaitable[str]]:

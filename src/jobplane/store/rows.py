@@ -190,5 +190,5 @@ def record_of(job: NewJob, now: datetime) -> tuple[object, ...]:
 
 
 def as_uuid(value: object) -> UUID:
-    """asyncpg returns a subclass of UUID that compares slower and prints differently: make it plain."""
+    """A plain UUID: asyncpg has its own subclass, which is no standard type to hand to users."""
     return value if type(value) is UUID else UUID(str(value))

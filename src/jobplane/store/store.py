@@ -77,8 +77,11 @@ class Store:
     async def claim(
         self, queue: str, types: Sequence[str], worker_id: str, lease: timedelta, limit: int
     ) -> list[Claim]:
-        """Start the attempts of up to `limit` due jobs, in order. One try: a claim is never repeated blindly,
-        since a lost answer leaves jobs claimed, which their leases give back."""
+        """Start the attempts of up to `limit` due jobs, in order.
+
+        One try: a claim is never repeated blindly, since a lost answer leaves jobs claimed, which their
+        leases give back.
+        """
         sent = time.monotonic()
         values = self._claim.positions(
             {

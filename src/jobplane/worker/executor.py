@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import Context, copy_context
 from datetime import timedelta
+from functools import partial
 from types import coroutine
 from typing import TYPE_CHECKING, Final, cast
 
@@ -78,7 +79,7 @@ class Executor:
         try:
             result = await self._call(task, running)
             outcome = self._decided(result, running, task)
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome (I19)
+        except BaseException as error:  # whatever a handler raises is its outcome (I19)
             if running.stop_reason is not None and isinstance(
                 error, asyncio.CancelledError | JobCancelledError
             ):
@@ -126,9 +127,9 @@ class Executor:
     # -- classifying ---------------------------------------------------------------------------------
 
     def _decided(self, result: object, running: Running, task: AnyTask) -> Outcome:
-        if result is None:
-            return _DONE
         match result:
+            case None:
+                return _DONE
             case Snooze(delay=delay):
                 return Snoozed(delay)
             case Cancel(reason=reason):
@@ -137,10 +138,8 @@ class Executor:
                 return Failed(ErrorReport("Fail", storable(reason)))
             case Retry(delay=delay, reason=reason):
                 return self._again(running.claim, ErrorReport("Retry", storable(reason)), delay)
-            case _ if not task.settings.store_result:
-                return _DONE
             case _:
-                return _completed(result)
+                return _completed(result) if task.settings.store_result else _DONE
 
     def _failed(self, running: Running, task: AnyTask, error: BaseException) -> Outcome:
         report = report_of(error)
@@ -228,7 +227,7 @@ def _within(context: Context, awaitable: Awaitable[object]) -> Generator[object,
     A task of its own for each job would isolate context variables too, for five times the price.
     """
     steps = awaitable.__await__()
-    step: Callable[[], object] = steps.__next__
+    step: Callable[[], object] = partial(steps.send, None)
     while True:
         try:
             waiting_for = context.run(step)
@@ -237,7 +236,6 @@ def _within(context: Context, awaitable: Awaitable[object]) -> Generator[object,
         try:
             value = yield waiting_for
         except BaseException as error:  # noqa: BLE001 - thrown into the handler, where it belongs
-            thrown = error
-            step = lambda: steps.throw(thrown)  # noqa: E731
+            step = partial(steps.throw, error)
         else:
-            step = steps.__next__ if value is None else (lambda: steps.send(value))  # noqa: E731
+            step = partial(steps.send, value)

@@ -1,0 +1,67 @@
+"""Any number of jobs by COPY, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from itertools import islice
+from typing import Final
+
+import asyncpg
+
+from jobplane.job import NewJob
+from jobplane.store.database import Connection, Database
+from jobplane.store.failures import translated
+from jobplane.store.rows import COPY_COLUMNS, record_of
+
+CHUNK: Final = 1000
+"""Jobs in memory at once."""
+
+
+async def copy(database: Database, jobs: Iterable[NewJob] | AsyncIterable[NewJob], queues: set[str]) -> int:
+    """COPY jobs over a connection of the pool, all or none; returns how many and collects their queues.
+
+    One try, since the jobs can be iterated once only. Raises the DatabaseError that fits.
+    """
+    try:
+        async with database.connection() as connection:
+            return await copy_in(connection, jobs, database.settings.schema, queues)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise translated(error, "enqueue_many") from error
+
+
+async def copy_in(
+    connection: Connection, jobs: Iterable[NewJob] | AsyncIterable[NewJob], schema: str, queues: set[str]
+) -> int:
+    """COPY jobs as they come, in constant memory; returns how many and collects their queues."""
+    now = await connection.fetchval("SELECT now()")
+    count = 0
+
+    async def records() -> AsyncIterator[tuple[object, ...]]:
+        nonlocal count
+        async for chunk in chunks(jobs):
+            for job in chunk:
+                queues.add(job.queue)
+                yield record_of(job, now)
+            count += len(chunk)
+
+    await connection.copy_records_to_table(
+        "jobs", schema_name=schema, columns=COPY_COLUMNS, records=records(), timeout=None
+    )
+    return count
+
+
+async def chunks(jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> AsyncIterator[list[NewJob]]:
+    """Jobs by the thousand."""
+    if isinstance(jobs, AsyncIterable):
+        chunk: list[NewJob] = []
+        async for job in jobs:
+            chunk.append(job)
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+        return
+    iterator = iter(jobs)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk

@@ -6,6 +6,7 @@ writes without complaint; so they are found here, before a transaction is spent 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -34,10 +35,12 @@ def encode_payload(payload: object, priority: int | None = None) -> str:
         InvalidInputError: not an object, over 1 MiB, deeper than 64 levels, or holding what JSON in
             PostgreSQL cannot: NaN, infinities, NUL characters, lone surrogates.
     """
-    if not isinstance(payload, Mapping):
+    if not isinstance(payload, Mapping) or not all(isinstance(key, str) for key in payload):
         raise InvalidInputError("payload", payload, "must be a JSON object (a dict with string keys)")
     if priority is not None:
         payload = {**payload, "priority": priority}
+    elif not isinstance(payload, dict):
+        payload = dict(payload)
     return encode_json("payload", payload, MAX_PAYLOAD_BYTES)
 
 
@@ -62,9 +65,22 @@ def decode_payload(text: str) -> JobPayload:
 
 
 def decode_json(text: str) -> JSONValue:
-    """JSON text as Python values."""
-    value: JSONValue = _decoder.decode(text)
+    """JSON text as Python values. What jsonb holds and Python does not must not make a row unreadable: numbers
+    of more than 4300 digits read as infinite, and what nests deeper than Python reaches as its own text."""
+    try:
+        value: JSONValue = _decoder.decode(text)
+    except msgspec.ValidationError:
+        value = json.loads(text, parse_int=_whole)
+    except RecursionError:
+        value = text
     return value
+
+
+def _whole(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
 
 
 def _check_encoded(field: str, value: object, encoded: bytes, most_bytes: int) -> None:
@@ -76,7 +92,7 @@ def _check_encoded(field: str, value: object, encoded: bytes, most_bytes: int) -
             field, "\\u0000", "must not hold NUL characters: PostgreSQL cannot store them"
         )
     if b"null" in encoded:
-        _refuse_nan(field, value)
+        _refuse_nan(field, msgspec.to_builtins(value))
     if (
         encoded.count(b"{") + encoded.count(b"[") > MAX_JSON_DEPTH
         and _depth(_decoder.decode(encoded)) > MAX_JSON_DEPTH

@@ -118,12 +118,12 @@ class Database:
         """A connection of its own, outside of the pool: for LISTEN, and for the heartbeat's thread."""
         return await connect(self.settings, self._setup, self._application_name)
 
-    async def close(self) -> None:
-        """Close all connections; the next use opens the pool again."""
+    async def close(self, timeout: float = 5.0) -> None:
+        """Close all connections, by force after `timeout` seconds; the next use opens the pool again."""
         pool, self._pool = self._pool, None
         if pool is not None:
             try:
-                await asyncio.wait_for(pool.close(), 5)
+                await asyncio.wait_for(pool.close(), timeout)
             except TimeoutError:
                 pool.terminate()
 
@@ -172,12 +172,12 @@ class Lane:
                 connection.terminate()
             raise
 
-    async def close(self) -> None:
-        """Close the connection; the next statement opens another."""
+    async def close(self, timeout: float = 2.0) -> None:
+        """Close the connection, by force after `timeout` seconds; the next statement opens another."""
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
             with suppress(TimeoutError, OSError):  # it is being given up anyway
-                await connection.close(timeout=2)
+                await connection.close(timeout=timeout)
 
 
 async def connect(

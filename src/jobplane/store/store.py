@@ -143,6 +143,12 @@ class Store:
         )
         return [LeaseReport(row[0], row[1], row[2], row[3], row[4]) for row in rows]
 
+    async def cancel_requested(self, claims: Sequence[Claim]) -> list[UUID]:
+        """Which of these jobs someone wants cancelled."""
+        args: dict[str, SQLValue] = {"ids": [claim.id for claim in claims]}
+        rows = await self._over.fetch(self.database.statement("job/cancel_requested"), args)
+        return [row[0] for row in rows]
+
     async def progress(self, reports: Sequence[tuple[Claim, str]]) -> None:
         """Keep what handlers last said of how far they are."""
         await self._over.fetch(

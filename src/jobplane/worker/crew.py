@@ -11,8 +11,9 @@ from typing import Final
 from uuid import UUID
 
 from jobplane.events import Events, JobLost
+from jobplane.failure import ErrorReport
 from jobplane.job import Claim
-from jobplane.outcome import Released
+from jobplane.outcome import Cancelled, Released
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.store.database import WORKER_SESSION, Database, Lane
 from jobplane.store.store import Store, WorkerCard
@@ -35,6 +36,8 @@ from jobplane.worker.watchdog import Watchdog
 REPORTERS: Final = 2
 LAST_WORDS: Final = 0.7
 """Seconds beyond the grace period in which interrupted jobs are handed back."""
+FINISH_CLAIM: Final = 0.5
+"""Seconds to wait for the answer of a claim that is under way when the worker stops."""
 POOL: Final = 3
 """Connections for progress, maintenance and goodbyes; claimers and reporters have their own."""
 
@@ -74,7 +77,7 @@ class Crew:
             for slots in self._slots
         }
         self._runners = [
-            Runner(slots, executor, self._inbox, self._claimers[slots.name].slot_freed)
+            Runner(slots, executor, self._inbox, self._claimers[slots.name].slot_freed, events)
             for slots in self._slots
         ]
         card = WorkerCard(
@@ -125,10 +128,9 @@ class Crew:
 
         Returns how many handlers were interrupted after `grace` seconds.
         """
+        self._hand_back_waiting()
         await self._stop_claiming()
-        for slots in self._slots:
-            while slots.waiting:
-                self._inbox.put(slots.waiting.popleft(), Released())
+        self._hand_back_waiting()
         await self._until_idle(grace)
         interrupted = [running for slots in self._slots for running in slots.running.values()]
         for running in interrupted:
@@ -143,9 +145,7 @@ class Crew:
             await service.stop()
         await self._heartbeat.stop(0.3)
         self._threads.close()
-        for lane in self._lanes:
-            await lane.close()
-        await self._database.close()
+        await asyncio.gather(self._database.close(0.2), *(lane.close(0.2) for lane in self._lanes))
         return len(interrupted)
 
     def _store_of_its_own(self) -> Store:
@@ -156,9 +156,12 @@ class Crew:
 
     async def _stop_claiming(self) -> None:
         # A claim under way may have been committed: wait for its answer, or its jobs would wait for their leases.
-        for claimer in self._claimers.values():
-            claimer.closed = True
-        await asyncio.gather(*(claimer.finish_claim(1.0) for claimer in self._claimers.values()))
+        await asyncio.gather(*(claimer.finish_claim(FINISH_CLAIM) for claimer in self._claimers.values()))
+
+    def _hand_back_waiting(self) -> None:
+        for slots in self._slots:
+            while slots.waiting:
+                self._inbox.put(slots.waiting.popleft(), Released())
 
     async def _until_idle(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -213,3 +216,6 @@ class Crew:
         for slots in self._slots:
             if (running := slots.running.get(job_id)) is not None:
                 running.stop(StopReason.CANCELLED)
+            for claim in [claim for claim in slots.waiting if claim.id == job_id]:
+                slots.waiting.remove(claim)
+                self._inbox.put(claim, Cancelled(ErrorReport("Cancelled", "cancelled before it started")))

@@ -10,6 +10,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -55,8 +57,9 @@ class Heartbeat:
         self._lost = lost
         self._cancel_requested = cancel_requested
         self._events = events
-        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._beating: Callable[[], object] | None = None
         self.loop_seen_at = time.monotonic()
         """When the worker's event loop last ran, as it told us."""
 
@@ -67,46 +70,58 @@ class Heartbeat:
             self._thread.start()
 
     async def stop(self, seconds: float) -> None:
-        """End the thread; wait for it at most so long."""
-        self._stop.set()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, seconds)
-            self._thread = None
+        """End the thread, whatever it waits for; wait for its end at most so long."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._stopping = True
+        if self._beating is not None:
+            self._beating()
+        await asyncio.to_thread(thread.join, seconds)
 
     def _main(self) -> None:
-        asyncio.run(self._beat_until_stopped())
+        with suppress(asyncio.CancelledError):  # that is how it is stopped
+            asyncio.run(self._beat_until_stopped())
 
     async def _beat_until_stopped(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # a coroutine always runs in one
+        self._beating = partial(loop.call_soon_threadsafe, task.cancel)
         database = Database(self._database, size=1, application_name="jobplane heartbeat")
         store = Store(database)
         warned = False
-        pause = 0.0
         try:
-            while not await asyncio.to_thread(self._stop.wait, pause):
+            while not self._stopping:
                 warned = self._watch_loop(warned=warned)
                 try:
                     pause = await asyncio.wait_for(self._beat(store), self._interval * 2)
                 except Exception as error:  # noqa: BLE001 - a heartbeat goes on as long as its worker lives
                     pause = self._interval / 4
                     self._events.emit(ServiceFailed("heartbeat", error, pause))
+                await asyncio.sleep(pause)
         finally:
-            await database.close()
+            self._beating = None
+            await database.close(0.2)
 
     async def _beat(self, store: Store) -> float:
         began = time.monotonic()
         held = _snapshot(self._held)
         skipped = False
         for start in range(0, len(held), RENEW_BATCH):
-            skipped |= await self._renew(store, self._old_enough(held[start : start + RENEW_BATCH]))
+            old, fresh = self._parted(held[start : start + RENEW_BATCH])
+            skipped |= await self._renew(store, old)
+            if fresh:
+                for job_id in await store.cancel_requested(fresh):
+                    self._cancel_requested(job_id)
         await store.beat(self._card, len(held))
         pause = self._interval / 4 if skipped else self._interval
         return max(pause - (time.monotonic() - began), 0.01)
 
-    def _old_enough(self, claims: list[Claim]) -> list[Claim]:
+    def _parted(self, claims: list[Claim]) -> tuple[list[Claim], list[Claim]]:
         # Most jobs are over before their lease needs renewing: a fresh one can wait for the next beat.
-        fresh = self._lease.total_seconds() - self._interval * 0.9
-        now = time.monotonic()
-        return [claim for claim in claims if claim.lease_ends - now < fresh]
+        enough = time.monotonic() + self._lease.total_seconds() - self._interval * 0.9
+        old = [claim for claim in claims if claim.lease_ends < enough]
+        return old, [claim for claim in claims if claim.lease_ends >= enough]
 
     async def _renew(self, store: Store, claims: list[Claim]) -> bool:
         """Renew some claims; whether one was locked by someone, so that it must be tried again soon."""

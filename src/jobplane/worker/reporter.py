@@ -137,10 +137,6 @@ class Inbox:
         if not self.writing:
             self._empty.set()
 
-    def drop(self, job_id: UUID) -> None:
-        """The lease of a job is lost: there is nothing to write any more."""
-        self.writing.pop(job_id, None)
-
     def held(self) -> Iterator[Claim]:
         """All claims whose outcome is not durable yet."""
         yield from self.writing.values()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from jobplane.events import Events, ServiceFailed
 from jobplane.worker.executor import Executor
 from jobplane.worker.reporter import Inbox
 from jobplane.worker.slots import QueueSlots
@@ -22,8 +23,14 @@ class Runner:
     """All runners of one queue."""
 
     def __init__(
-        self, slots: QueueSlots, executor: Executor, inbox: Inbox, slot_freed: Callable[[], None]
+        self,
+        slots: QueueSlots,
+        executor: Executor,
+        inbox: Inbox,
+        slot_freed: Callable[[], None],
+        events: Events,
     ) -> None:
+        self._events = events
         self._slots = slots
         self._executor = executor
         self._inbox = inbox
@@ -56,8 +63,10 @@ class Runner:
                 self._yielded_at = time.monotonic()
                 continue
             claim = slots.waiting.popleft()
-            outcome = await execute(claim, slots)
-            inbox.put(claim, outcome)
+            try:
+                inbox.put(claim, await execute(claim, slots))
+            except Exception as error:  # noqa: BLE001 - a mistake of ours must not cost a slot; the lease gives the job back
+                self._events.emit(ServiceFailed(f"runner {slots.name}", error, 0.0))
             slots.count_finished()
             self._slot_freed()
             self.job_ended.set()

@@ -7,6 +7,7 @@ its outcome is written. Heartbeats renew all three; nothing else keeps a lease a
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ PACE_WINDOW: Final = 1.0
 """Seconds over which a queue's pace is measured."""
 SAFETY_MARGIN: Final = 0.1
 """Seconds before a lease ends at which its holder lets go."""
+HEED_WITHIN: Final = 10.0
+"""Seconds that a handler may take to end after it was told to."""
 
 
 class StopReason(Enum):
@@ -45,6 +48,8 @@ class Running:
     started: float
     context: JobContext | None = None
     stop_reason: StopReason | None = None
+    stopped_at: float = math.inf
+    """When it was told to stop, by the monotonic clock."""
     abandoned: asyncio.Future[None] | None = None
     """For a synchronous handler: set to stop waiting for its thread."""
 
@@ -53,6 +58,7 @@ class Running:
         if self.stop_reason is not None:
             return
         self.stop_reason = reason
+        self.stopped_at = time.monotonic()
         if self.context is not None:
             self.context.tell_to_stop()
         if self.abandoned is not None and reason is not StopReason.CANCELLED:
@@ -99,10 +105,15 @@ class QueueSlots:
             self._window_start, self._finished = now, 0
 
     def held(self) -> Iterator[Claim]:
-        """All claims that wait or run here."""
+        """All claims that wait or run here and whose leases are worth renewing.
+
+        A handler that ignores its cancellation keeps its slot, but not its job: that goes to others.
+        """
         yield from self.waiting
+        stubborn = time.monotonic() - HEED_WITHIN
         for running in self.running.values():
-            yield running.claim
+            if running.stopped_at > stubborn:
+                yield running.claim
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -1,7 +1,8 @@
 """Synchronous handlers, off the event loop, in a bounded pool of threads: the one place where threads are used.
 
 A thread cannot be cancelled. A handler that ignores its context keeps its thread until it returns; the job's
-outcome is decided without it, and what it does later is fenced off.
+outcome is decided without it, and what it does later is fenced off. Such threads do not count against the bound,
+up to SPARE times as many.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from jobplane.worker.slots import Running
+
+SPARE: Final = 3
 
 
 class Threads:
@@ -18,17 +22,18 @@ class Threads:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._free = asyncio.Semaphore(most)
         self._pool: ThreadPoolExecutor | None = None
 
     async def call(self, running: Running, function: Callable[[], object]) -> object:
         """Run a handler in a thread. Raises asyncio.CancelledError when it was abandoned."""
         loop = asyncio.get_running_loop()
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="jobplane")
-        abandoned: asyncio.Future[None] = loop.create_future()
-        running.abandoned = abandoned
-        work = loop.run_in_executor(self._pool, _guarded, function)
-        await asyncio.wait((work, abandoned), return_when=asyncio.FIRST_COMPLETED)
+            self._pool = ThreadPoolExecutor(self._most * (1 + SPARE), thread_name_prefix="jobplane")
+        running.abandoned = abandoned = loop.create_future()
+        async with self._free:
+            work = loop.run_in_executor(self._pool, _guarded, function)
+            await asyncio.wait((work, abandoned), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             work.cancel()  # if it still waits for a thread, it need not start
             raise asyncio.CancelledError

@@ -145,18 +145,40 @@ class AnyTask:
         self.is_method = _looks_like_method(handler)
         self.arguments = Arguments(handler, skip_self=self.is_method)
         self.is_async = _is_async(handler)
+        # Jobs without options of their own differ in id and payload alone: the rest is checked once, here.
+        fixed = settings.defaults.keys().isdisjoint(("id", "idempotency_key", "priority"))
+        self._template = None if not fixed or settings.at_most_once else new_job(name, {}, settings.defaults)
 
     def new_with(
         self, options: JobQueueOptions, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> NewJob:
         """As `new`, under options that win over the task's own."""
+        payload = self.arguments.encode(args, kwargs)
+        if not options and self._template is not None:
+            return _like(self._template, payload)
         settled: JobQueueOptions = {**self.settings.defaults, **options}
         if self.settings.at_most_once:
             settled["max_attempts"] = 1
-        return new_job(self.name, self.arguments.encode(args, kwargs), settled)
+        return new_job(self.name, payload, settled)
 
     def __repr__(self) -> str:
         return f"<task {self.name}>"
+
+
+def _like(template: NewJob, payload: dict[str, object]) -> NewJob:
+    return NewJob(
+        new_job_id(),
+        template.type,
+        encode_payload(payload),
+        template.queue,
+        template.priority,
+        template.max_attempts,
+        template.delay,
+        template.scheduled_at,
+        template.unique_key,
+        template.tags,
+        template.retry_policy,
+    )
 
 
 class TaskSpec(AnyTask, Generic[C, P, R]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -36,18 +36,27 @@ async def copy_in(
     now = await connection.fetchval("SELECT now()")
     count = 0
 
-    async def records() -> AsyncIterator[tuple[object, ...]]:
+    def record(job: NewJob) -> tuple[object, ...]:
         nonlocal count
-        async for chunk in chunks(jobs):
-            for job in chunk:
-                queues.add(job.queue)
-                yield record_of(job, now)
-            count += len(chunk)
+        count += 1
+        queues.add(job.queue)
+        return record_of(job, now)
 
+    if isinstance(jobs, AsyncIterable):
+        records: Iterable[tuple[object, ...]] | AsyncIterable[tuple[object, ...]] = _mapped(record, jobs)
+    else:
+        records = map(record, jobs)
     await connection.copy_records_to_table(
-        "jobs", schema_name=schema, columns=COPY_COLUMNS, records=records(), timeout=None
+        "jobs", schema_name=schema, columns=COPY_COLUMNS, records=records, timeout=None
     )
     return count
+
+
+async def _mapped(
+    record: Callable[[NewJob], tuple[object, ...]], jobs: AsyncIterable[NewJob]
+) -> AsyncIterator[tuple[object, ...]]:
+    async for job in jobs:
+        yield record(job)
 
 
 async def chunks(jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> AsyncIterator[list[NewJob]]:

@@ -75,8 +75,8 @@ class Heartbeat:
         if thread is None:
             return
         self._stopping = True
-        if self._beating is not None:
-            self._beating()
+        if (beating := self._beating) is not None:
+            beating()
         await asyncio.to_thread(thread.join, seconds)
 
     def _main(self) -> None:

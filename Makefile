@@ -1,13 +1,13 @@
 # Every verb is one line that also works by hand. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types bench lock clean
+.PHONY: help demo test test-system check lint types bench lock clean
 
 # The newest Python that really runs (a version manager's shim may exist and refuse) and can make a venv.
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' </dev/null >/dev/null 2>&1 && echo $$p && break; done)
 
 help:  ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.ready  ## provision example projects on a real database, with a live view
 	.venv/bin/jobplane demo
@@ -15,9 +15,13 @@ demo: .venv/.ready  ## provision example projects on a real database, with a liv
 test: .venv/.ready  ## run the whole suite (DATABASE_URL, else an embedded server)
 	.venv/bin/pytest
 
+test-system: .venv/.ready  ## run the suite on the newest PostgreSQL of the system, where one is installed
+	JOBPLANE_TEST_BIN_DIR=$$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1) .venv/bin/pytest
+
 check: lint types  ## everything but the tests: lint, types, layers, schema
 	.venv/bin/lint-imports --no-logo
 	.venv/bin/python tools/dump_schema.py --check
+	.venv/bin/python tools/write_reference.py --check
 
 lint: .venv/.ready  ## ruff: rules and format
 	.venv/bin/ruff check

@@ -62,7 +62,7 @@ async def test_the_example_of_the_readme_runs_as_it_stands(database_url: str, tm
     output, _ = await asyncio.wait_for(process.communicate(), 60)
 
     assert process.returncode == 0, output.decode()
-    assert "completed {'project': '42', 'region': 'us'}" in output.decode()
+    assert "completed 42 lives in us" in output.decode()
 
 
 def test_every_migration_says_what_it_is_for() -> None:

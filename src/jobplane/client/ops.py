@@ -30,7 +30,6 @@ from jobplane.payload import decode_json
 from jobplane.sql import SQLValue, channel
 from jobplane.store.failures import is_unique_violation
 from jobplane.store.rows import Row, as_uuid, attempt_of, columns_of, job_of, parameters_of, result_of
-from jobplane.task import JobQueueOptions
 
 T = TypeVar("T")
 INSERT_TRIES: Final = 5
@@ -268,14 +267,6 @@ def count_jobs() -> Steps[dict[JobStatus, int]]:
     rows = yield Query("stats/counts", {})
     counted = {JobStatus(cast("str", row["status"])): cast("int", row["jobs"]) for row in rows}
     return {status: counted.get(status, 0) for status in JobStatus}
-
-
-def with_defaults(defaults: JobQueueOptions, options: JobQueueOptions) -> JobQueueOptions:
-    """Options, filled up with a client's own. A due time given either way replaces a default of either kind."""
-    kept = dict(defaults)
-    if "delay" in options or "scheduled_at" in options:
-        kept = {key: value for key, value in kept.items() if key not in ("delay", "scheduled_at")}
-    return JobQueueOptions(**{**kept, **options})  # type: ignore[typeddict-item]
 
 
 def _checked_id(job_id: object) -> UUID:

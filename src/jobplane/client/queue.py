@@ -18,7 +18,7 @@ from jobplane.client.sync import SyncJobQueue
 from jobplane.client.tasks import TaskDecorator
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
 from jobplane.settings import DatabaseSettings, resolve
-from jobplane.task import JobQueueOptions, Registry, ScheduleOptions, new_job
+from jobplane.task import JobQueueOptions, Registry, ScheduleOptions, new_job, with_defaults
 
 T = TypeVar("T")
 
@@ -259,7 +259,7 @@ class JobQueue:
 
     def defaults_under(self, options: JobQueueOptions) -> JobQueueOptions:
         """Options, filled up with this client's own."""
-        return ops.with_defaults(self._options, options)
+        return with_defaults(self._options, options)
 
     async def _run(self, steps: Steps[T]) -> T:
         return await perform(steps, self._running().run)

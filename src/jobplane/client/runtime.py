@@ -22,7 +22,7 @@ from jobplane.store.rows import Row
 T = TypeVar("T")
 Run: TypeAlias = Callable[[Query], Awaitable[Sequence[Row]]]
 LANES: Final = 2
-"""Connections for single enqueues, beside the pool."""
+"""Connections for single enqueues, beside the pool; one more sends wake-ups."""
 
 
 class Runtime:
@@ -36,8 +36,9 @@ class Runtime:
             )
         self.loop = asyncio.get_running_loop()
         self.database = Database(settings)
-        self._lanes = [Lane(self.database) for _ in range(LANES)]
-        self.batcher = Batcher([self._inserting_over(lane) for lane in self._lanes])
+        self._lanes = [Lane(self.database) for _ in range(LANES + 1)]
+        self.batcher = Batcher([self._inserting_over(lane) for lane in self._lanes[:LANES]])
+        self._waking = self._running_over(self._lanes[LANES])
         self.notifier = Notifier(self._notify)
 
     async def run(self, query: Query) -> Sequence[Row]:
@@ -46,11 +47,15 @@ class Runtime:
         return cast("Sequence[Row]", rows)
 
     def _inserting_over(self, lane: Lane) -> Insert:
+        run = self._running_over(lane)
+        return lambda jobs: perform(ops.insert(jobs), run)
+
+    def _running_over(self, lane: Lane) -> Run:
         async def run(query: Query) -> Sequence[Row]:
             rows = await lane.fetch(self.database.statement(query.statement), query.args)
             return cast("Sequence[Row]", rows)
 
-        return lambda jobs: perform(ops.insert(jobs), run)
+        return run
 
     async def copy(self, jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> int:
         """Write jobs by COPY and wake their workers."""
@@ -68,7 +73,7 @@ class Runtime:
         await self.database.close()
 
     async def _notify(self, word: str) -> None:
-        await perform(ops.wake([word], self.database.settings.schema), self.run)
+        await perform(ops.wake([word], self.database.settings.schema), self._waking)
 
 
 async def perform(steps: Steps[T], run: Run) -> T:

@@ -21,7 +21,7 @@ from jobplane.sql import load
 from jobplane.store.adapters import sync_runner
 from jobplane.store.rows import Row
 from jobplane.store.sync import SyncDatabase
-from jobplane.task import JobQueueOptions, ScheduleOptions, new_job
+from jobplane.task import JobQueueOptions, ScheduleOptions, new_job, with_defaults
 
 T = TypeVar("T")
 
@@ -181,7 +181,7 @@ class SyncJobQueue:
 
     def defaults_under(self, options: JobQueueOptions) -> JobQueueOptions:
         """Options, filled up with this client's own."""
-        return ops.with_defaults(self._options, options)
+        return with_defaults(self._options, options)
 
     def _run(self, steps: Steps[T]) -> T:
         database = self._opened()

@@ -14,7 +14,16 @@ from jobplane.context import JobContext
 from jobplane.errors import TaskDefinitionError
 from jobplane.job import EnqueueJobResult, NewJob
 from jobplane.retry import RetryPolicy
-from jobplane.task import OPTION_NAMES, AnyTask, JobQueueOptions, Registry, TaskSettings, TaskSpec, timeout_of
+from jobplane.task import (
+    OPTION_NAMES,
+    AnyTask,
+    JobQueueOptions,
+    Registry,
+    TaskSettings,
+    TaskSpec,
+    timeout_of,
+    with_defaults,
+)
 
 C = ParamSpec("C")
 P = ParamSpec("P")
@@ -127,7 +136,7 @@ class Enqueuer(Generic[P]):
     def _under_defaults_of(
         self, sender: Sender, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> NewJob:
-        options: JobQueueOptions = {**self._task.settings.defaults, **self._options}
+        options = with_defaults(self._task.settings.defaults, self._options)
         return self._task.new_with(sender.defaults_under(options), args, kwargs)
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack, cast
 from uuid import UUID
 
 from jobplane.client import ops
@@ -20,8 +20,10 @@ from jobplane.settings import DatabaseSettings, resolve
 from jobplane.sql import load
 from jobplane.store.adapters import sync_runner
 from jobplane.store.rows import Row
-from jobplane.store.sync import SyncDatabase
 from jobplane.task import JobQueueOptions, ScheduleOptions, new_job, with_defaults
+
+if TYPE_CHECKING:
+    from jobplane.store.sync import SyncDatabase
 
 T = TypeVar("T")
 
@@ -195,6 +197,9 @@ class SyncJobQueue:
     def _opened(self) -> SyncDatabase:
         with self._opening:
             if self._database is None:
+                # Here, not above: psycopg takes a third of the time that importing jobplane takes, and is optional.
+                from jobplane.store.sync import SyncDatabase  # noqa: PLC0415
+
                 self._database = SyncDatabase(self.settings)
             return self._database
 

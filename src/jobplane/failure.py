@@ -9,7 +9,7 @@ from typing import Final
 
 MAX_MESSAGE_BYTES: Final = 4096
 MAX_FRAMES: Final = 20
-MAX_FRAME_CHARS: Final = 200
+MAX_FRAME_BYTES: Final = 190
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -28,9 +28,7 @@ class ErrorReport:
 
 def report_of(error: BaseException) -> ErrorReport:
     """The report of any exception, also of one whose __str__ raises or answers 10 MB."""
-    return ErrorReport(
-        type=storable(type(error).__qualname__, 200), message=_message_of(error), frames=_frames_of(error)
-    )
+    return ErrorReport(type=_type_of(error), message=_message_of(error), frames=_frames_of(error))
 
 
 def storable(text: str, most_bytes: int = MAX_MESSAGE_BYTES) -> str:
@@ -42,11 +40,18 @@ def storable(text: str, most_bytes: int = MAX_MESSAGE_BYTES) -> str:
     return encoded[: most_bytes - 3].decode(errors="ignore") + "…"
 
 
+def _type_of(error: BaseException) -> str:
+    try:
+        return storable(type(error).__qualname__, 200)
+    except BaseException:  # noqa: BLE001 - a metaclass may answer anything
+        return "<an exception without a name>"
+
+
 def _message_of(error: BaseException) -> str:
     try:
         return storable(str(error))
     except BaseException as broken:  # noqa: BLE001 - whatever __str__ does, the outcome must be stored
-        return f"<message unavailable: __str__ raised {storable(type(broken).__qualname__, 200)}>"
+        return f"<message unavailable: __str__ raised {_type_of(broken)}>"
 
 
 def _frames_of(error: BaseException) -> tuple[str, ...]:
@@ -57,6 +62,12 @@ def _frames_of(error: BaseException) -> tuple[str, ...]:
         )
     except Exception:  # noqa: BLE001 - a damaged traceback must not cost the report
         return ()
-    return tuple(
-        storable(f"{frame.filename}:{frame.lineno} {frame.name}", MAX_FRAME_CHARS) for frame in summary
+    return tuple(_frame(f"{frame.filename}:{frame.lineno} {frame.name}") for frame in summary)
+
+
+def _frame(text: str) -> str:
+    # Stored as JSON, where a control character takes six bytes.
+    printable = "".join(
+        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: MAX_FRAME_BYTES + 1]
     )
+    return storable(printable, MAX_FRAME_BYTES)

@@ -5,7 +5,6 @@ The numbers are the contract's (docs/guide/limits.md lists them); each check nam
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -76,7 +75,7 @@ def check_key(field: str, value: object) -> str:
 
 def check_tags(value: Iterable[object]) -> tuple[str, ...]:
     """Tags: at most 20, each 1 to 255 printable characters."""
-    if isinstance(value, str):
+    if isinstance(value, str) or not isinstance(value, Iterable):
         raise InvalidInputError("tags", value, "must be a list of strings, not one string")
     tags = tuple(check_key("tags", tag) for tag in value)
     if len(tags) > MAX_TAGS:
@@ -88,10 +87,10 @@ def as_timedelta(field: str, value: object, limit: str) -> timedelta:
     """A timedelta from itself or from seconds; the error names the field."""
     if isinstance(value, timedelta):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return timedelta(seconds=value)
-        except OverflowError:
+        except (OverflowError, ValueError):  # beyond what a timedelta holds, or not a number
             raise InvalidInputError(field, value, limit) from None
     raise InvalidInputError(field, value, limit)
 

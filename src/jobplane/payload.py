@@ -66,7 +66,8 @@ def decode_payload(text: str) -> JobPayload:
 
 def decode_json(text: str) -> JSONValue:
     """JSON text as Python values. What jsonb holds and Python does not must not make a row unreadable: numbers
-    of more than 4300 digits read as infinite, and what nests deeper than Python reaches as its own text."""
+    of more than 4300 digits read as infinite, and what nests deeper than Python reaches as its own text.
+    """
     try:
         value: JSONValue = _decoder.decode(text)
     except msgspec.ValidationError:

@@ -33,7 +33,10 @@ class RetryPolicy(ABC):
 
     def delay(self, attempt: int) -> timedelta:
         """The wait after attempt number `attempt` failed, at most 30 days."""
-        return min(self._delay(attempt), MAX_RETRY_DELAY)
+        try:
+            return min(self._delay(attempt), MAX_RETRY_DELAY)
+        except OverflowError:  # longer than a timedelta holds
+            return MAX_RETRY_DELAY
 
     def retries(self, error: BaseException) -> bool:
         """Whether this policy retries after `error`."""
@@ -65,7 +68,10 @@ class Linear(RetryPolicy):
     cap: timedelta = timedelta(hours=1)
 
     def _delay(self, attempt: int) -> timedelta:
-        return min(self.step * attempt, self.cap)
+        try:
+            return min(self.step * attempt, self.cap)
+        except OverflowError:
+            return self.cap
 
 
 @dataclass(frozen=True, slots=True)

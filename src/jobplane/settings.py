@@ -22,22 +22,29 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
-def setting(default: T, sentence: str, *env: str, least: float | None = None, most: float | None = None) -> T:
-    """A field of a settings class; its bounds are in seconds where the value is a timedelta."""
+def setting(
+    default: T,
+    sentence: str,
+    *env: str,
+    least: float | None = None,
+    most: float | None = None,
+    secret: bool = False,
+) -> T:
+    """A field of a settings class; its bounds are in seconds where the value is a timedelta. A secret is not printed."""
     metadata = {"sentence": sentence, "env": env, "least": least, "most": most}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSettings:
     """Where the database is and how many connections to hold. A url wins over the single parts."""
 
-    url: str | None = setting(None, "Where PostgreSQL is, as a URL.", "DATABASE_URL")
+    url: str | None = setting(None, "Where PostgreSQL is, as a URL.", "DATABASE_URL", secret=True)
     host: str | None = setting(None, "The server's name or socket folder.", "AUDIT_LOGS_DB_HOST")
     port: int = setting(5432, "The server's port.", "AUDIT_LOGS_DB_PORT", least=1, most=65535)
     name: str = setting("postgres", "The database's name.", "AUDIT_LOGS_DB_NAME")
     user: str | None = setting(None, "The role to log in as.", "AUDIT_LOGS_DB_USER")
-    password: str | None = setting(None, "Its password.", "AUDIT_LOGS_DB_PASSWORD")
+    password: str | None = setting(None, "Its password.", "AUDIT_LOGS_DB_PASSWORD", secret=True)
     ssl: str = setting(
         "prefer",
         "TLS: true, false, or a libpq sslmode; verify-full for a remote server.",
@@ -194,6 +201,8 @@ def resolve(cls: type[T], environ: Mapping[str, str], **explicit: object) -> Res
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ConfigurationError(f"unknown setting {name!r} for {cls.__name__}{hint}")
+    if cls is DatabaseSettings and "host" in explicit:
+        explicit = {"url": None, **explicit}  # an argument wins over the environment's DATABASE_URL
     hints = get_type_hints(cls)
     values: dict[str, object] = {}
     sources: dict[str, str] = {}

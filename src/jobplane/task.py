@@ -96,6 +96,14 @@ def new_job(type: str, payload: object, options: JobQueueOptions | None = None) 
     )
 
 
+def with_defaults(defaults: JobQueueOptions, options: JobQueueOptions) -> JobQueueOptions:
+    """Options, filled up with defaults. A due time given either way replaces a default of either kind."""
+    kept = dict(defaults)
+    if "delay" in options or "scheduled_at" in options:
+        kept = {key: value for key, value in kept.items() if key not in ("delay", "scheduled_at")}
+    return JobQueueOptions(**{**kept, **options})  # type: ignore[typeddict-item]
+
+
 def _id_for(options: JobQueueOptions) -> UUID:
     if "idempotency_key" not in options:
         chosen = options.get("id")
@@ -156,7 +164,7 @@ class AnyTask:
         payload = self.arguments.encode(args, kwargs)
         if not options and self._template is not None:
             return _like(self._template, payload)
-        settled: JobQueueOptions = {**self.settings.defaults, **options}
+        settled = with_defaults(self.settings.defaults, options)
         if self.settings.at_most_once:
             settled["max_attempts"] = 1
         return new_job(self.name, payload, settled)

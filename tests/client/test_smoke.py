@@ -5,7 +5,9 @@ from collections.abc import Callable
 from jobplane import JobQueue, JobStatus, Worker
 
 
-async def test_a_job_runs_and_its_result_is_stored(queue: JobQueue, make_worker: Callable[..., Worker]) -> None:
+async def test_a_job_runs_and_its_result_is_stored(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
     @queue.task
     async def double(number: int) -> int:
         return number * 2

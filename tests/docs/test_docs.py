@@ -41,7 +41,10 @@ def test_every_python_block_parses(page: Path) -> None:
 
 def test_the_pages_written_from_code_are_current() -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "write_reference.py", "--check"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "tools" / "write_reference.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,6 +77,10 @@ def test_every_migration_says_what_it_is_for() -> None:
 def test_every_statement_file_says_what_it_is_for() -> None:
     folder = ROOT / "src" / "jobplane" / "sql"
 
-    silent = [str(path) for path in folder.rglob("*.sql") if "migrations" not in path.parts and not path.read_text().startswith("--")]
+    silent = [
+        str(path)
+        for path in folder.rglob("*.sql")
+        if "migrations" not in path.parts and not path.read_text().startswith("--")
+    ]
 
     assert silent == []

@@ -27,7 +27,10 @@ from jobplane.task import (
 
 C = ParamSpec("C")
 P = ParamSpec("P")
+B = ParamSpec("B")
+"""C of the bound method."""
 Q = ParamSpec("Q")
+"""P of the bound method."""
 R = TypeVar("R")
 S = TypeVar("S")
 
@@ -88,10 +91,8 @@ class Task(TaskSpec[C, P, R]):
     def __get__(self, instance: None, owner: type) -> Task[C, P, R]: ...
     @overload
     def __get__(
-        self: Task[Concatenate[S, JobContext, Q], P, R], instance: S, owner: type
-    ) -> Task[Concatenate[JobContext, Q], Q, R]: ...
-    @overload
-    def __get__(self: Task[Concatenate[S, Q], P, R], instance: S, owner: type) -> Task[Q, Q, R]: ...
+        self: Task[Concatenate[S, B], Concatenate[S, Q], R], instance: S, owner: type
+    ) -> Task[B, Q, R]: ...
     def __get__(self, instance: object, owner: type) -> object:
         """On an instance: the task of the bound method, as functions do."""
         if instance is None or not self.is_method:
@@ -180,6 +181,10 @@ class TaskDecorator:
         self, handler: Callable[Concatenate[JobContext, P], R], /
     ) -> Task[Concatenate[JobContext, P], P, R]: ...
     @overload
+    def __call__(
+        self, handler: Callable[Concatenate[S, JobContext, P], R], /
+    ) -> Task[Concatenate[S, JobContext, P], Concatenate[S, P], R]: ...  # a method
+    @overload
     def __call__(self, handler: Callable[P, R], /) -> Task[P, P, R]: ...
     @overload
     def __call__(self, /, *, name: str = ..., **options: Unpack[TaskOptions]) -> _Decorate: ...
@@ -215,6 +220,10 @@ class _Decorate:
     def __call__(
         self, handler: Callable[Concatenate[JobContext, P], R], /
     ) -> Task[Concatenate[JobContext, P], P, R]: ...
+    @overload
+    def __call__(
+        self, handler: Callable[Concatenate[S, JobContext, P], R], /
+    ) -> Task[Concatenate[S, JobContext, P], Concatenate[S, P], R]: ...  # a method
     @overload
     def __call__(self, handler: Callable[P, R], /) -> Task[P, P, R]: ...
     def __call__(self, handler: Callable[C, R], /) -> object:

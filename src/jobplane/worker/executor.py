@@ -21,7 +21,7 @@ from jobplane.errors import InvalidArgumentsError, InvalidInputError
 from jobplane.events import Events, JobFinished, JobLost, JobStarted
 from jobplane.failure import ErrorReport, report_of, storable
 from jobplane.job import Claim
-from jobplane.limits import MAX_RESULT_BYTES
+from jobplane.limits import MAX_RESULT_BYTES, MAX_SCHEDULE_AHEAD, as_timedelta
 from jobplane.outcome import (
     Cancel,
     Cancelled,
@@ -65,7 +65,7 @@ class Executor:
         self._report_progress = report_progress
 
     async def execute(self, claim: Claim, slots: QueueSlots) -> Outcome:
-        """Run one job's handler and say what came of it. Never raises, except when its own runner is cancelled."""
+        """Run one job's handler and say what came of it. Never raises."""
         started = time.monotonic()
         task = self._registry.get(claim.type)
         if task is None:
@@ -84,8 +84,6 @@ class Executor:
                 error, asyncio.CancelledError | JobCancelledError
             ):
                 outcome = self._stopped(running, task, error)
-            elif isinstance(error, asyncio.CancelledError) and _is_torn_down():
-                raise
             else:
                 outcome = self._failed(running, task, error)
         finally:
@@ -131,23 +129,21 @@ class Executor:
             case None:
                 return _DONE
             case Snooze(delay=delay):
-                return Snoozed(delay)
+                return Snoozed(_checked(delay))
             case Cancel(reason=reason):
-                return Cancelled(ErrorReport("Cancel", storable(reason)))
+                return Cancelled(ErrorReport("Cancel", storable(str(reason))))
             case Fail(reason=reason):
-                return Failed(ErrorReport("Fail", storable(reason)))
+                return Failed(ErrorReport("Fail", storable(str(reason))))
             case Retry(delay=delay, reason=reason):
-                return self._again(running.claim, ErrorReport("Retry", storable(reason)), delay)
+                report = ErrorReport("Retry", storable(str(reason)))
+                return self._again(running.claim, report, _checked(delay))
             case _:
                 return _completed(result) if task.settings.store_result else _DONE
 
     def _failed(self, running: Running, task: AnyTask, error: BaseException) -> Outcome:
         report = report_of(error)
-        policy = self._policy(running.claim, task)
-        # Arguments that do not fit are retried whatever the policy says: the next deploy may understand them.
-        if not policy.retries(error) and not isinstance(error, InvalidArgumentsError):
-            return Failed(report)
-        return self._again(running.claim, report, policy.delay(running.claim.attempt))
+        wait = self._wait_after(error, running.claim, task)
+        return Failed(report) if wait is None else self._again(running.claim, report, wait)
 
     def _stopped(self, running: Running, task: AnyTask, error: BaseException) -> Outcome:
         claim = running.claim
@@ -162,9 +158,9 @@ class Executor:
                     f"no end after {running.deadline - running.started:g} s",
                     report_of(error).frames,
                 )
-                again = self._again(claim, report, self._policy(claim, task).delay(claim.attempt), "timeout")
+                wait = self._wait_after(TimeoutError(), claim, task)
                 return (
-                    again if self._policy(claim, task).retries(TimeoutError()) else Failed(report, "timeout")
+                    Failed(report, "timeout") if wait is None else self._again(claim, report, wait, "timeout")
                 )
             case _:
                 report = ErrorReport(
@@ -179,14 +175,34 @@ class Executor:
             return Failed(report, reason)
         return Rescheduled(report, max(delay, timedelta(0)), reason)
 
-    def _policy(self, claim: Claim, task: AnyTask) -> RetryPolicy:
-        policy = task.settings.retry or DEFAULT_RETRY
-        own = None if claim.retry_policy is None else decode_policy(claim.retry_policy)
-        return policy if own is None else policy.with_delays_of(own)
+    def _wait_after(self, error: BaseException, claim: Claim, task: AnyTask) -> timedelta | None:
+        """How long to wait before the next attempt; None when the policy wants none."""
+        try:
+            policy = _policy(claim, task)
+            # Arguments that do not fit are retried whatever the policy says: the next deploy may understand them.
+            again = policy.retries(error) or isinstance(error, InvalidArgumentsError)
+            return policy.delay(claim.attempt) if again else None
+        except Exception:  # noqa: BLE001 - a mistake in a policy of the user's own must not cost the outcome
+            return DEFAULT_RETRY.delay(claim.attempt)
 
     def _lost(self, claim: Claim, reason: str) -> Lost:
         self._events.emit(JobLost(claim, reason))
         return Lost()
+
+
+def _policy(claim: Claim, task: AnyTask) -> RetryPolicy:
+    policy = task.settings.retry or DEFAULT_RETRY
+    own = None if claim.retry_policy is None else decode_policy(claim.retry_policy)
+    return policy if own is None else policy.with_delays_of(own)
+
+
+def _checked(delay: object) -> timedelta:
+    # What a handler decided must be storable, or it would hold up the outcomes of others.
+    limit = "must be a timedelta or seconds, at most a year (366 days)"
+    checked = as_timedelta("delay", delay, limit)
+    if checked > MAX_SCHEDULE_AHEAD:
+        raise InvalidInputError("delay", delay, limit)
+    return max(checked, timedelta(0))
 
 
 def _completed(result: object) -> Outcome:
@@ -207,17 +223,10 @@ def _refusal(claim: Claim, task: AnyTask) -> ErrorReport | None:
     return None
 
 
-def _is_torn_down() -> bool:
-    # A handler may raise CancelledError by itself; only a cancelled runner means that the worker goes down.
-    runner = asyncio.current_task()
-    return runner is not None and runner.cancelling() > 0
-
-
 def _forget_cancellation(running: Running) -> None:
     # The runner goes on to the next job, so the cancellation that was meant for this one must not count.
     if running.stop_reason is not None and running.task is not None:
-        while running.task.cancelling():
-            running.task.uncancel()
+        running.task.uncancel()
 
 
 @coroutine

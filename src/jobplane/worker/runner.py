@@ -35,27 +35,44 @@ class Runner:
         self._executor = executor
         self._inbox = inbox
         self._slot_freed = slot_freed
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._keeper: asyncio.Task[None] | None = None
         self._yielded_at = 0.0
         self.job_ended = asyncio.Event()
         """Set whenever a job ends; cleared by who waits for it."""
 
     def start(self) -> None:
         """Start a task for each slot."""
-        if not self._tasks:
-            name = f"jobplane runner {self._slots.name}"
-            self._tasks = [asyncio.create_task(self._run(), name=name) for _ in range(self._slots.limit)]
+        if self._keeper is None:
+            self._slots.idle.clear()
+            self._fill()
+            self._keeper = asyncio.create_task(self._keep_filled(), name="jobplane runners")
 
     async def stop(self) -> None:
-        """End the tasks; handlers that still run are cancelled without an outcome."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=1) if tasks else None
+        """End the tasks; handlers that still run are cancelled, and what they decide then is not waited for."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            tasks, self._tasks = {*self._tasks, keeper}, set()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=1)
+
+    def _fill(self) -> None:
+        name = f"jobplane runner {self._slots.name}"
+        while len(self._tasks) < self._slots.limit:
+            self._tasks.add(asyncio.create_task(self._run(), name=name))
+
+    async def _keep_filled(self) -> None:
+        # A handler may cancel the very task that runs it: the slot must not go with it.
+        while True:
+            _, self._tasks = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._fill()
 
     async def _run(self) -> None:
         slots, inbox, execute = self._slots, self._inbox, self._executor.execute
-        while True:
+        me = asyncio.current_task()
+        assert me is not None  # a coroutine always runs in one
+        while not me.cancelling():
             if not slots.waiting:
                 idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 slots.idle.append(idle)

@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -50,20 +50,20 @@ class Running:
     stop_reason: StopReason | None = None
     stopped_at: float = math.inf
     """When it was told to stop, by the monotonic clock."""
-    abandoned: asyncio.Future[None] | None = None
-    """For a synchronous handler: set to stop waiting for its thread."""
+    give_up: Callable[[], None] | None = None
+    """For a synchronous handler: stops waiting for its thread. May be called again."""
 
     def stop(self, reason: StopReason) -> None:
         """Tell the handler to stop; the first reason stands."""
-        if self.stop_reason is not None:
-            return
-        self.stop_reason = reason
-        self.stopped_at = time.monotonic()
-        if self.context is not None:
-            self.context.tell_to_stop()
-        if self.abandoned is not None and reason is not StopReason.CANCELLED:
-            _settle(self.abandoned)
-        elif self.task is not None:
+        first = self.stop_reason is None
+        if first:
+            self.stop_reason = reason
+            self.stopped_at = time.monotonic()
+            if self.context is not None:
+                self.context.tell_to_stop()
+        if self.give_up is not None and reason is not StopReason.CANCELLED:
+            self.give_up()  # also a thread that was only told of its cancellation before
+        elif self.task is not None and first:
             self.task.cancel()
 
 

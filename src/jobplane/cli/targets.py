@@ -1,0 +1,108 @@
+"""MODULE[:OBJECT] on the command line of a worker: what tasks are meant, and which database they name."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from types import ModuleType
+from typing import cast
+
+from jobplane.client.queue import JobQueue
+from jobplane.errors import ConfigurationError, shown
+from jobplane.settings import DatabaseSettings
+from jobplane.task import AnyTask, Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """All tasks of the named targets, and the settings of the queues among them."""
+
+    registry: Registry
+    databases: tuple[DatabaseSettings, ...]
+
+
+def load_targets(names: Iterable[str]) -> Targets:
+    """Import what is named.
+
+    Raises:
+        ConfigurationError: there is no such module or object, it is of another kind, or it holds no tasks.
+        TaskDefinitionError: two tasks share a name.
+        Exception: whatever a module raises while it is imported.
+    """
+    # As `python -m` does: what lies in the current folder can be imported, also by the installed command.
+    here = os.getcwd()  # noqa: PTH109 - a string is what sys.path holds
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    registry, databases = Registry(), []
+    for name in names:
+        tasks, queues = _load(name)
+        for task in tasks:
+            registry.add(task)
+        databases += [queue.settings for queue in queues]
+    return Targets(registry, tuple(dict.fromkeys(databases)))
+
+
+def _load(name: str) -> tuple[Registry, list[JobQueue]]:
+    module_name, _, path = name.partition(":")
+    module = _import(module_name, name)
+    if not path:
+        tasks = Registry.of_module(module)
+        if not len(tasks):
+            raise ConfigurationError(
+                f"module {module_name} has no tasks as names of its own: decorate functions with @task or "
+                f"@queue.task, or name the queue that has them, as in {module_name}:queue"
+            )
+        # A module's tasks are enqueued by the queue beside them, so they are claimed from its database.
+        return tasks, [value for value in vars(module).values() if isinstance(value, JobQueue)]
+    return _tasks_of(_attribute(module, path, name), name)
+
+
+def _import(module_name: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that was found and fails to import another has a traceback worth seeing.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ConfigurationError(
+            f"there is no module {shown(error.name)} (for {shown(name)}): give it as MODULE or MODULE:OBJECT with "
+            f"dots, seen from {os.getcwd()}"  # noqa: PTH109 - as above
+        ) from None
+    except (ValueError, TypeError):
+        # Names such as "" or ".tasks".
+        raise ConfigurationError(
+            f"{shown(name)} is not MODULE or MODULE:OBJECT, for example app.tasks or app.tasks:queue"
+        ) from None
+
+
+def _attribute(module: ModuleType, path: str, name: str) -> object:
+    try:
+        return cast("object", reduce(getattr, path.split("."), module))
+    except AttributeError:
+        known = sorted(key for key, value in vars(module).items() if isinstance(value, JobQueue | Registry))
+        hint = f"; it has {', '.join(known)}" if known else ""
+        raise ConfigurationError(f"module {module.__name__} has no {shown(path)} (for {shown(name)}){hint}") from None
+
+
+def _tasks_of(found: object, name: str) -> tuple[Registry, list[JobQueue]]:
+    if isinstance(found, AnyTask):
+        return Registry([found]), []
+    if callable(found):
+        found = found()
+    match found:
+        case JobQueue():
+            tasks, queues = found.registry, [found]
+        case Registry():
+            tasks, queues = found, []
+        case _:
+            raise ConfigurationError(
+                f"{shown(name)} is a {type(found).__name__}: a JobQueue, a Registry, a task, or a function that "
+                "returns one of the first two is needed"
+            )
+    if not len(tasks):
+        raise ConfigurationError(f"{shown(name)} has no tasks: import the modules that define them first")
+    return tasks, queues

@@ -1,0 +1,204 @@
+"""Every log line of a worker, written here and nowhere else: a subscriber of its events.
+
+| event                          | level   | says                                                             |
+|--------------------------------|---------|------------------------------------------------------------------|
+| JobFinished                    | INFO    | type, id, outcome, attempt, duration, queue; the error's type and place |
+| JobsClaimed                    | DEBUG   | how many from which queue                                        |
+| JobStarted, JobsReported       | DEBUG   | which                                                            |
+| JobLost, LoopBlocked           | WARNING | why; which types were running                                    |
+| ServiceFailed                  | WARNING | which service, the error, when it tries again; repeats are DEBUG |
+| JobsRescued, JobsPruned        | INFO    | how many                                                         |
+| WorkerStarted, -Stopping, -Stopped, DatabaseRecovered | INFO | what the event holds                             |
+
+Never a payload, a result or the message of a handler's error: those may hold secrets, and are kept with the job.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+from jobplane.context import current_job_id
+from jobplane.events import (
+    DatabaseRecovered,
+    Events,
+    JobFinished,
+    JobLost,
+    JobsClaimed,
+    JobsPruned,
+    JobsReported,
+    JobsRescued,
+    JobStarted,
+    LoopBlocked,
+    ServiceFailed,
+    WorkerStarted,
+    WorkerStopped,
+    WorkerStopping,
+)
+from jobplane.failure import ErrorReport, report_of
+from jobplane.job import Claim
+from jobplane.outcome import Cancelled, Completed, Failed, Lost, Outcome, Released, Rescheduled, Snoozed
+
+logger: Final = logging.getLogger("jobplane.worker")
+REPEAT_AFTER: Final = 30.0
+"""Seconds for which further failures of a failing service are worth DEBUG only."""
+
+
+class JobIdFilter(logging.Filter):
+    """Gives every record the id of the job that it was written under: put it on a handler.
+
+    Records of JobContext.logger have it already; this reaches the lines of libraries that handlers call.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let everything pass, with job_id set (None outside of jobs)."""
+        if not hasattr(record, "job_id"):
+            job_id = current_job_id.get()
+            record.job_id = None if job_id is None else str(job_id)
+        return True
+
+
+class LogSubscriber:
+    """Writes the lines of one worker. Subscribes only to what the level lets through: a busy worker ends
+    thousands of jobs each second, and an event that nobody wants is not even made.
+    """
+
+    def __init__(self, events: Events) -> None:
+        self._warned_at: dict[str, float] = {}
+        if logger.isEnabledFor(logging.DEBUG):
+            events.subscribe(JobsClaimed, self._jobs_claimed)
+            events.subscribe(JobStarted, self._job_started)
+            events.subscribe(JobsReported, self._jobs_reported)
+        if logger.isEnabledFor(logging.INFO):
+            events.subscribe(JobFinished, self._job_finished)
+            events.subscribe(JobsRescued, self._jobs_rescued)
+            events.subscribe(JobsPruned, self._jobs_pruned)
+            events.subscribe(WorkerStarted, self._worker_started)
+            events.subscribe(WorkerStopping, self._worker_stopping)
+            events.subscribe(WorkerStopped, self._worker_stopped)
+            events.subscribe(DatabaseRecovered, self._recovered)
+        events.subscribe(JobLost, self._job_lost)
+        events.subscribe(LoopBlocked, self._loop_blocked)
+        events.subscribe(ServiceFailed, self._service_failed)
+
+    # -- jobs ----------------------------------------------------------------------------------------
+
+    def _job_finished(self, event: JobFinished) -> None:
+        claim, milliseconds = event.claim, event.seconds * 1000
+        outcome, error = _told(event.outcome)
+        facts = {"outcome": outcome, "queue": claim.queue, "duration_ms": round(milliseconds, 3)}
+        error_type, error_at = "", ""
+        if error is not None:
+            facts["error_type"] = error_type = error.type
+            facts["error_at"] = error_at = error.frames[-1] if error.frames else ""
+        logger.info(
+            "%s %s %s attempt=%d/%d %.1f ms queue=%s%s%s",
+            claim.type,
+            claim.id,
+            outcome,
+            claim.attempt,
+            claim.max_attempts,
+            milliseconds,
+            claim.queue,
+            error_type and f" {error_type}",
+            error_at and f" at {error_at}",
+            extra=_about(claim, "JobFinished") | facts,
+        )
+
+    def _job_started(self, event: JobStarted) -> None:
+        claim = event.claim
+        logger.debug("%s %s started attempt=%d/%d", claim.type, claim.id, claim.attempt, claim.max_attempts,
+                     extra=_about(claim, "JobStarted"))
+
+    def _jobs_claimed(self, event: JobsClaimed) -> None:
+        logger.debug(
+            "claimed %d from %s", len(event.claims), event.queue, extra={"event": "JobsClaimed", "queue": event.queue}
+        )
+
+    def _jobs_reported(self, event: JobsReported) -> None:
+        logger.debug("outcomes written: %d", len(event.ids), extra={"event": "JobsReported"})
+
+    def _job_lost(self, event: JobLost) -> None:
+        claim = event.claim
+        logger.warning(
+            "%s %s lost: %s; another worker may run it", claim.type, claim.id, event.reason,
+            extra=_about(claim, "JobLost"),
+        )
+
+    def _jobs_rescued(self, event: JobsRescued) -> None:
+        logger.info("rescued %d jobs whose lease had expired", len(event.ids), extra={"event": "JobsRescued"})
+
+    def _jobs_pruned(self, event: JobsPruned) -> None:
+        logger.info("pruned %d jobs past their retention", event.count, extra={"event": "JobsPruned"})
+
+    # -- the worker ----------------------------------------------------------------------------------
+
+    def _worker_started(self, event: WorkerStarted) -> None:
+        queues = ", ".join(f"{name}:{limit}" for name, limit in event.queues.items())
+        logger.info(
+            "worker %s started: queues %s; types %s", event.worker_id, queues, ", ".join(event.types),
+            extra={"event": "WorkerStarted", "worker_id": event.worker_id},
+        )
+
+    def _worker_stopping(self, event: WorkerStopping) -> None:
+        logger.info(
+            "worker %s is stopping: %d jobs have %g s to finish", event.worker_id, event.running, event.grace,
+            extra={"event": "WorkerStopping", "worker_id": event.worker_id},
+        )
+
+    def _worker_stopped(self, event: WorkerStopped) -> None:
+        logger.info(
+            "worker %s stopped; interrupted %d", event.worker_id, event.released,
+            extra={"event": "WorkerStopped", "worker_id": event.worker_id},
+        )
+
+    def _loop_blocked(self, event: LoopBlocked) -> None:
+        logger.warning(
+            "the event loop has not run for %.1f s: a handler blocks it (running: %s); "
+            "make it a plain function, which gets a thread, or await what it waits for",
+            event.seconds, ", ".join(event.types) or "nothing",
+            extra={"event": "LoopBlocked"},
+        )
+
+    def _service_failed(self, event: ServiceFailed) -> None:
+        now = time.monotonic()
+        recently = now - self._warned_at.get(event.service, -REPEAT_AFTER) < REPEAT_AFTER
+        if not recently:
+            self._warned_at[event.service] = now
+        error = report_of(event.error)
+        # Only the first line: what PostgreSQL adds in others may quote the row, and so the payload.
+        words = error.message.partition("\n")[0] or "no message"
+        logger.log(
+            logging.DEBUG if recently else logging.WARNING,
+            "%s failed: %s: %s; next try in %.1f s", event.service, error.type, words, event.retry_in,
+            extra={"event": "ServiceFailed", "service": event.service, "error_type": error.type},
+        )
+
+    def _recovered(self, event: DatabaseRecovered) -> None:
+        self._warned_at.pop(event.service, None)
+        logger.info(
+            "%s works again", event.service, extra={"event": "DatabaseRecovered", "service": event.service}
+        )
+
+
+def _about(claim: Claim, event: str) -> dict[str, str | int | float]:
+    return {"event": event, "job_id": str(claim.id), "job_type": claim.type, "attempt": claim.attempt}
+
+
+def _told(outcome: Outcome) -> tuple[str, ErrorReport | None]:
+    match outcome:
+        case Completed():
+            return "completed", None
+        case Failed(error=error):
+            return "failed", error
+        case Rescheduled(error=error, delay=delay):
+            return f"fails for now, again in {delay.total_seconds():.1f} s", error
+        case Snoozed(delay=delay):
+            return f"snoozed for {delay.total_seconds():.1f} s", None
+        case Cancelled():
+            return "cancelled", None
+        case Released():
+            return "released", None
+        case Lost():
+            return "lost", None

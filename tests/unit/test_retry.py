@@ -1,0 +1,144 @@
+"""Retry policies: how long each waits, which errors it retries, and that it survives being stored with a job."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobplane import Exponential, Fixed, InvalidInputError, Linear, Listed, RetryPolicy
+from jobplane.retry import DEFAULT_RETRY, MAX_RETRY_DELAY, decode_policy, encode_policy
+
+SECOND = timedelta(seconds=1)
+_waits = st.timedeltas(min_value=timedelta(0), max_value=timedelta.max)
+_exact = st.integers(0, 10**9).map(lambda milliseconds: timedelta(milliseconds=milliseconds))
+
+
+def _policies(waits: st.SearchStrategy[timedelta]) -> st.SearchStrategy[RetryPolicy]:
+    return st.one_of(
+        waits.map(Fixed),
+        st.builds(Linear, waits, waits),
+        st.builds(Exponential, waits, waits, st.floats(0, 1e308), st.booleans()),
+        st.lists(waits, min_size=1, max_size=5).map(lambda delays: Listed(tuple(delays))),
+    )
+
+
+@given(_policies(_waits), st.integers(1, 100))
+def test_every_policy_waits_between_nothing_and_30_days(policy: RetryPolicy, attempt: int) -> None:
+    assert timedelta(0) <= policy.delay(attempt) <= MAX_RETRY_DELAY
+
+
+@given(_policies(_exact))
+def test_every_policy_comes_back_from_storage_as_it_was(policy: RetryPolicy) -> None:
+    assert decode_policy(encode_policy(policy)) == policy
+
+
+def test_fixed_always_waits_the_same() -> None:
+    policy = Fixed(timedelta(minutes=5))
+
+    assert [policy.delay(attempt) for attempt in (1, 2, 50)] == [timedelta(minutes=5)] * 3
+
+
+def test_linear_grows_by_a_step_up_to_its_cap() -> None:
+    policy = Linear(10 * SECOND, cap=25 * SECOND)
+
+    assert [policy.delay(attempt) / SECOND for attempt in (1, 2, 3, 100)] == [10, 20, 25, 25]
+
+
+def test_exponential_doubles_up_to_its_cap() -> None:
+    policy = Exponential(base=5 * SECOND, cap=60 * SECOND, jitter=False)
+
+    assert [policy.delay(attempt) / SECOND for attempt in (1, 2, 3, 4, 5, 100)] == [5, 10, 20, 40, 60, 60]
+
+
+def test_exponential_takes_another_factor() -> None:
+    policy = Exponential(base=SECOND, factor=3.0, jitter=False)
+
+    assert [policy.delay(attempt) / SECOND for attempt in (1, 2, 3)] == [1, 3, 9]
+
+
+def test_full_jitter_spreads_over_the_whole_interval_and_is_never_zero() -> None:
+    policy = Exponential(base=100 * SECOND)
+
+    delays = [policy.delay(1) / SECOND for _ in range(2000)]
+
+    assert all(0 < delay <= 100 for delay in delays)
+    tenths = [sum(10 * n < delay <= 10 * (n + 1) for delay in delays) for n in range(10)]
+    assert min(tenths) > 100, f"each tenth should hold about 200 of 2000: {tenths}"
+
+
+def test_listed_repeats_its_last_delay() -> None:
+    policy = Listed((SECOND, 5 * SECOND))
+
+    assert [policy.delay(attempt) / SECOND for attempt in (1, 2, 3, 100)] == [1, 5, 5, 5]
+
+
+def test_an_empty_list_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="at least one delay"):
+        Listed(())
+
+
+@pytest.mark.parametrize(
+    ("policy", "error", "retried"),
+    [
+        (Fixed(SECOND), ValueError(), True),
+        (Fixed(SECOND), KeyboardInterrupt(), True),
+        (Fixed(SECOND, only=(OSError,)), ValueError(), False),
+        (Fixed(SECOND, only=(OSError,)), ConnectionResetError(), True),
+        (Fixed(SECOND, never=(ValueError,)), UnicodeError(), False),
+        (Fixed(SECOND, never=(ValueError,)), OSError(), True),
+        (Fixed(SECOND, only=(OSError,), never=(TimeoutError,)), TimeoutError(), False),
+    ],
+)
+def test_only_the_given_errors_are_retried(policy: RetryPolicy, error: BaseException, retried: bool) -> None:  # noqa: FBT001
+    assert policy.retries(error) is retried
+
+
+def test_a_jobs_own_policy_brings_its_delays_and_the_types_errors_stay() -> None:
+    own = Fixed(SECOND)
+    of_type = Linear(SECOND, only=(OSError,), never=(TimeoutError,))
+
+    assert of_type.with_delays_of(own) == Fixed(SECOND, only=(OSError,), never=(TimeoutError,))
+
+
+def test_the_default_is_exponential_with_jitter() -> None:
+    assert Exponential() == DEFAULT_RETRY
+    assert Exponential().jitter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        "7",
+        "not json",
+        '{"kind": "fixed"}',
+        '{"kind": "fixed", "seconds": []}',
+        '{"kind": "linear", "seconds": [1]}',
+        '{"kind": "listed", "seconds": []}',
+        '{"kind": "fixed", "seconds": [1e300]}',
+        '{"kind": "fixed", "seconds": ["1"]}',
+        '{"kind": "fibonacci", "seconds": [1]}',
+    ],
+)
+def test_a_stored_policy_that_this_version_cannot_read_is_none(text: str) -> None:
+    assert decode_policy(text) is None
+
+
+def test_a_policy_of_the_users_own_cannot_be_stored_with_a_job() -> None:
+    class Own(RetryPolicy):
+        def _delay(self, attempt: int) -> timedelta:
+            return SECOND * attempt
+
+    with pytest.raises(InvalidInputError, match="Fixed, Linear, Exponential or Listed"):
+        encode_policy(Own())
+    assert Own().delay(10**9) == MAX_RETRY_DELAY
+
+
+def test_policies_are_values_that_compare_and_print() -> None:
+    assert Fixed(SECOND) == Fixed(SECOND)
+    assert len({Fixed(SECOND), Fixed(SECOND), Linear(SECOND)}) == 2
+    assert repr(Fixed(SECOND)).startswith("Fixed(")

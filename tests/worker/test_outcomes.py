@@ -1,0 +1,268 @@
+"""What a handler returns decides what becomes of its job."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from jobplane import Cancel, Fail, JobContext, JobQueue, JobStatus, Retry, Snooze, Worker
+from jobplane.events import ServiceFailed
+from jobplane.retry import Fixed
+from tests.factories import SQL, attempts_of, row_of
+from tests.support import Recorder, until
+
+
+async def test_a_returned_value_is_stored_as_the_result(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
+    @queue.task
+    async def sizes() -> dict[str, object]:
+        return {"rows": 3, "names": ["a", "ü"], "when": None}
+
+    made = await sizes.enqueue()
+
+    async with make_worker(queue):
+        job = await queue.wait(made.id, 10)
+
+    assert job.status is JobStatus.COMPLETED
+    assert job.result == {"rows": 3, "names": ["a", "ü"], "when": None}
+    assert job.last_error is None
+
+
+async def test_returning_nothing_completes_the_job_without_a_result(
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL
+) -> None:
+    @queue.task
+    async def nothing() -> None: ...
+
+    made = await nothing.enqueue()
+
+    async with make_worker(queue):
+        await queue.wait(made.id, 10)
+
+    row = await row_of(sql, made.id)
+    assert (row["status"], row["result"], row["lease_expires_at"]) == ("completed", None, None)
+    assert row["completed_at"] >= row["started_at"]
+    assert await attempts_of(sql, made.id) == [], "only attempts that did not complete leave a trace"
+
+
+@pytest.mark.parametrize("value", [0, False, "", [], {}])
+async def test_an_empty_value_is_a_result_all_the_same(
+    queue: JobQueue, make_worker: Callable[..., Worker], value: object
+) -> None:
+    @queue.task
+    async def empty() -> object:
+        return value
+
+    made = await empty.enqueue()
+
+    async with make_worker(queue):
+        job = await queue.wait(made.id, 10)
+
+    assert (job.status, job.result) == (JobStatus.COMPLETED, value)
+
+
+async def test_a_task_may_say_that_its_results_are_not_kept(
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL
+) -> None:
+    @queue.task(store_result=False)
+    async def secretive() -> object:
+        return object()  # not even storable
+
+    made = await secretive.enqueue()
+
+    async with make_worker(queue):
+        await queue.wait(made.id, 10)
+
+    row = await row_of(sql, made.id)
+    assert (row["status"], row["result"]) == ("completed", None)
+
+
+async def test_snooze_runs_the_job_again_and_gives_the_attempt_back(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
+    attempts: list[tuple[int, int]] = []
+
+    @queue.task(max_attempts=1)
+    async def patient(ctx: JobContext) -> Snooze | str:
+        attempts.append((ctx.attempt, ctx.epoch))
+        return Snooze(timedelta(milliseconds=1)) if len(attempts) < 4 else "done"
+
+    made = await patient.enqueue()
+
+    async with make_worker(queue):
+        job = await queue.wait(made.id, 10)
+
+    assert (job.status, job.result, job.attempts) == (JobStatus.COMPLETED, "done", 1)
+    assert attempts == [(1, 1), (1, 2), (1, 3), (1, 4)], "the attempt is given back, the epoch never is (I5)"
+    assert await queue.list_attempts(made.id) == [], "a snooze is no failure"
+
+
+async def test_a_snoozed_job_waits_for_as_long_as_it_said(
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL
+) -> None:
+    @queue.task
+    async def later() -> Snooze:
+        return Snooze(timedelta(hours=2))
+
+    made = await later.enqueue()
+
+    async with make_worker(queue):
+        await until(lambda: _status(sql, made.id, "pending", epoch=1))
+
+    row = await row_of(sql, made.id)
+    assert row["attempts"] == 0
+    waits = await sql.fetchval("SELECT scheduled_at - now() FROM control_plane.jobs WHERE id = $1", made.id)
+    assert timedelta(hours=1, minutes=59) < waits <= timedelta(hours=2)
+
+
+async def test_cancel_ends_the_job_as_cancelled_with_its_reason(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
+    @queue.task
+    async def unwanted() -> Cancel:
+        return Cancel("the project is gone")
+
+    made = await unwanted.enqueue()
+
+    async with make_worker(queue):
+        job = await queue.wait(made.id, 10)
+
+    assert (job.status, job.last_error) == (JobStatus.CANCELLED, "Cancel: the project is gone")
+    assert [attempt.outcome for attempt in await queue.list_attempts(made.id)] == ["cancelled"]
+
+
+async def test_fail_ends_the_job_for_good_whatever_attempts_are_left(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
+    @queue.task(max_attempts=5, retry=Fixed(timedelta(0)))
+    async def hopeless() -> Fail:
+        return Fail("no such region")
+
+    made = await hopeless.enqueue()
+
+    async with make_worker(queue):
+        job = await queue.wait(made.id, 10)
+
+    assert (job.status, job.attempts, job.last_error) == (JobStatus.FAILED, 1, "Fail: no such region")
+
+
+async def test_retry_counts_the_attempt_and_waits_as_it_said_not_as_the_policy_says(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
+    @queue.task(max_attempts=3, retry=Fixed(timedelta(hours=5)))
+    async def flaky(ctx: JobContext) -> Retry | int:
+        return Retry(timedelta(0), "not yet") if ctx.attempt < 3 else ctx.attempt
+
+    made = await flaky.enqueue()
+
+    async with make_worker(queue):
+        job = await queue.wait(made.id, 10)
+
+    assert (job.status, job.result, job.attempts) == (JobStatus.COMPLETED, 3, 3)
+    history = await queue.list_attempts(made.id)
+    assert [(past.attempt, past.outcome, past.message) for past in history] == [
+        (1, "failed", "not yet"),
+        (2, "failed", "not yet"),
+    ]
+
+
+async def test_retry_on_the_last_attempt_is_failure(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
+    @queue.task(max_attempts=1)
+    async def flaky() -> Retry:
+        return Retry(timedelta(0), "not yet")
+
+    made = await flaky.enqueue()
+
+    async with make_worker(queue):
+        job = await queue.wait(made.id, 10)
+
+    assert (job.status, job.last_error) == (JobStatus.FAILED, "Retry: not yet")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"x": float("nan")}, "finite"),
+        ("a lone surrogate \ud800", "Unicode"),
+        ("a NUL \x00", "NUL"),
+        ("x" * (1024 * 1024), "at most 1048576 bytes"),
+        (object(), "JSON values only"),
+        (lambda: 1, "JSON values only"),
+    ],
+    ids=["nan", "surrogate", "nul", "too large", "object", "function"],
+)
+async def test_a_result_that_cannot_be_stored_fails_the_job_once_and_says_why(
+    queue: JobQueue, make_worker: Callable[..., Worker], value: object, said: str
+) -> None:
+    runs = 0
+
+    @queue.task(max_attempts=3, retry=Fixed(timedelta(0)))
+    async def odd() -> object:
+        nonlocal runs
+        runs += 1
+        return value
+
+    made = await odd.enqueue()
+
+    async with make_worker(queue):
+        job = await queue.wait(made.id, 10)
+
+    assert (job.status, runs) == (JobStatus.FAILED, 1), "its work is done: running it again would not help"
+    assert said in (job.last_error or "")
+
+
+async def test_a_result_that_only_postgresql_refuses_fails_its_job_and_no_other(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
+    @queue.task
+    async def number(digits: int) -> int:
+        return int("9" * digits) if digits < 4000 else 10**140_000  # numeric ends at 131072 digits
+
+    made = [await number.enqueue(digits) for digits in (1, 2, 200_000, 3)]
+
+    async with make_worker(queue):
+        jobs = [await queue.wait(one.id, 15) for one in made]
+
+    assert [job.status.value for job in jobs] == ["completed", "completed", "failed", "completed"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [Snooze(5), Snooze(None), Snooze(timedelta.max), Retry("soon"), Cancel(None), Fail(3)],  # type: ignore[arg-type]
+    ids=str,
+)
+async def test_a_decision_with_a_wrong_value_is_recorded_and_harms_no_other_job(
+    queue: JobQueue, make_worker: Callable[..., Worker], wrong: object, sql: SQL
+) -> None:
+    @queue.task(max_attempts=1)
+    async def mistaken() -> object:
+        return wrong
+
+    @queue.task
+    async def neighbour() -> None: ...
+
+    bad = await mistaken.enqueue()
+    good = [await neighbour.enqueue() for _ in range(3)]
+    worker = make_worker(queue)
+    recorder = Recorder(worker.events, ServiceFailed)
+
+    async with worker:
+        for one in good:
+            assert (await queue.wait(one.id, 10)).status is JobStatus.COMPLETED
+        await until(lambda: _no_longer_running(sql, bad.id))
+
+    assert recorder.of(ServiceFailed) == []
+
+
+async def _status(sql: SQL, job_id: UUID, status: str, epoch: int) -> bool:
+    row = await row_of(sql, job_id)
+    return (row["status"], row["lease_epoch"]) == (status, epoch)
+
+
+async def _no_longer_running(sql: SQL, job_id: UUID) -> bool:
+    row = await row_of(sql, job_id)
+    return row["lease_epoch"] == 1 and row["status"] != "running"

@@ -96,6 +96,7 @@ async def provision_project(ctx: JobContext, project: Project) -> dict[str, str]
         # Nobody will try again. (A worker that is killed here undoes nothing; the tag still tells what is unfinished.)
         if ctx.attempt >= ctx.max_attempts:
             await undo(project)
+            ctx.progress(0.0, "taken back")
         raise
 
 

@@ -189,7 +189,10 @@ async def test_never_more_than_the_limit_and_no_job_twice_under_eight_claimers(
 
     ids = [one.id for mine in claimed for one in mine]
     assert len(ids) == len(set(ids)) == 1500
-    assert await sql.fetchval("SELECT count(*) FROM control_plane.jobs WHERE (lease_epoch, attempts) = (1, 1)") == 1500
+    assert (
+        await sql.fetchval("SELECT count(*) FROM control_plane.jobs WHERE (lease_epoch, attempts) = (1, 1)")
+        == 1500
+    )
 
 
 async def test_a_locked_job_is_passed_over_without_waiting(store: Store, sql: SQL) -> None:

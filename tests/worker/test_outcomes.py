@@ -265,4 +265,5 @@ async def _status(sql: SQL, job_id: UUID, status: str, epoch: int) -> bool:
 
 async def _no_longer_running(sql: SQL, job_id: UUID) -> bool:
     row = await row_of(sql, job_id)
-    return row["lease_epoch"] == 1 and row["status"] != "running"
+    ended: bool = row["lease_epoch"] == 1 and row["status"] != "running"
+    return ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import hashlib
+import shlex
 import shutil
 import signal
 import time
@@ -57,6 +58,10 @@ class Server:
     def secrets(self) -> Path:
         """The folder that stands for a vault."""
         return self.state / "secrets"
+
+    def location_of(self, role: str) -> str:
+        """Where psql finds the role's database, without its password."""
+        return shlex.quote(as_someone(self.url, role, "", role))
 
 
 @contextmanager
@@ -122,16 +127,14 @@ def as_someone(url: str, user: str, password: str, database: str | None = None) 
 class Ground:
     """A server that no other demo uses meanwhile."""
 
-    def __init__(self, server: Server, database: Database) -> None:
+    def __init__(self, server: Server) -> None:
         self.server = server
-        self.database = database
+        self.database = Database(server.settings, size=DROPPERS + 1, application_name=OWNER)
 
-    @classmethod
     @asynccontextmanager
-    async def claimed(cls, server: Server) -> AsyncIterator[Ground]:
-        """Take it for this process. Raises AnotherDemoError."""
-        database = Database(server.settings, size=DROPPERS + 1, application_name=OWNER)
-        lock = await database.patiently("connecting", database.connect)
+    async def claimed(self) -> AsyncIterator[None]:
+        """Keep other demos out. Raises AnotherDemoError."""
+        lock = await self.database.patiently("connecting", self.database.connect)
         try:
             # The session of a demo that was just killed may take a moment to notice.
             end = time.monotonic() + 3
@@ -139,10 +142,15 @@ class Ground:
                 if time.monotonic() > end:
                     raise AnotherDemoError(AnotherDemoError.__doc__)
                 await asyncio.sleep(0.1)
-            yield cls(server, database)
+            yield
         finally:
-            await database.close()
+            await self.database.close()
             lock.terminate()
+
+    async def version(self) -> str:
+        """The server's, for people."""
+        async with self.database.connection() as connection:
+            return str(await connection.fetchval("SHOW server_version"))
 
     async def make_tables_of(self, folder: Path) -> None:
         """The example's own tables, marked as ours to drop where they were not there before."""
@@ -152,19 +160,16 @@ class Ground:
             if is_new:
                 await _run(connection, "COMMENT ON SCHEMA %I IS %L", KEYS, OWNER)
 
-    async def orphans_gone(self, queue: JobQueue) -> None:
+    async def orphans_gone(self) -> None:
         """Wait for workers whose demo was killed: at this moment they may be making a database. Raises AnotherDemoError."""
         end = time.monotonic() + ORPHANS_MAY_TAKE
-        while orphans := [
-            worker.pid
-            for worker in await queue.list_workers()
-            if worker.silent_for < SILENCE and any(name.startswith(RUN_PREFIX) for name in worker.queues)
-        ]:
-            if time.monotonic() > end:
-                raise AnotherDemoError(
-                    f"workers of an earlier demo are still at work, as processes {orphans}"
-                )
-            await asyncio.sleep(0.1)
+        async with JobQueue(settings=self.server.settings) as queue:
+            while orphans := await self._living_workers(queue):
+                if time.monotonic() > end:
+                    raise AnotherDemoError(
+                        f"workers of an earlier demo are still at work, as processes {orphans}"
+                    )
+                await asyncio.sleep(0.1)
 
     async def sweep(self) -> int:
         """Remove the databases, roles, jobs, keys and files of all demos; of how many projects there were any."""
@@ -183,6 +188,23 @@ class Ground:
         if self.server.state.exists():
             shutil.rmtree(self.server.state)
         return len(found)
+
+    async def _living_workers(self, queue: JobQueue) -> list[int]:
+        if not await self._has_tables():
+            return []
+        return [
+            worker.pid
+            for worker in await queue.list_workers()
+            if worker.silent_for < SILENCE and any(name.startswith(RUN_PREFIX) for name in worker.queues)
+        ]
+
+    async def _has_tables(self) -> bool:
+        # The last of those that a demo needs: while it is missing, none can have written a job.
+        async with self.database.connection() as connection:
+            return (
+                await connection.fetchval("SELECT to_regclass($1)", f"{self.server.settings.schema}.workers")
+                is not None
+            )
 
     async def _drop(self, databases: list[str]) -> None:
         waiting = iter(databases)
@@ -208,7 +230,7 @@ class Ground:
 
     async def _forget_jobs(self, connection: Connection) -> None:
         schema = self.server.settings.schema
-        if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.jobs") is not None:
+        if await self._has_tables():
             await _run(connection, "DELETE FROM %I.jobs WHERE tags @> ARRAY[%L]", schema, TAG)
             await _run(
                 connection,

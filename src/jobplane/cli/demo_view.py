@@ -19,6 +19,7 @@ from rich.text import Text
 
 from jobplane.cli.demo_projects import Project
 from jobplane.job import Job, JobStatus
+from jobplane.observability.formatters import printable
 
 
 class State(StrEnum):
@@ -48,7 +49,6 @@ class Row:
 
     slug: str
     name: str
-    plan: str
     state: State
     attempts: str
     fraction: float
@@ -109,17 +109,16 @@ class LiveView:
         table = Table(box=None, padding=(0, 1), expand=True)
         for name, ratio in (("project", 3), ("name", 3)):
             table.add_column(name, ratio=ratio, no_wrap=True, overflow="ellipsis")
-        for name in ("plan", "status", "try"):
+        for name in ("status", "try"):
             table.add_column(name, no_wrap=True)
         table.add_column("progress", width=12)
-        table.add_column("last step", ratio=5, no_wrap=True, overflow="ellipsis")
+        table.add_column("last step", ratio=7, no_wrap=True, overflow="ellipsis")
         room = max(self._console.height - 4, 1)
         for row in fitting(rows, room):
             style = STYLES[row.state]
             table.add_row(
                 row.slug,
                 Text(row.name),
-                Text(row.plan),
                 Text(row.state, style=style),
                 row.attempts,
                 ProgressBar(total=1.0, completed=row.fraction, width=12, complete_style=style),
@@ -171,17 +170,14 @@ def fitting(rows: Sequence[Row], room: int) -> Sequence[Row]:
     return sorted(rows, key=lambda row: order.index(row.state))[:room]
 
 
-def printable(text: str) -> str:
-    """A stranger's text, safe for a terminal: what controls it, or turns the writing direction, is written as an escape."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
-
-
 def _row_of(project: Project, job: Job | None) -> Row:
     state = _state_of(project, job)
     fraction, message = _progress_of(job)
     again, attempts = "", ""
     if job is not None:
         attempts = f"{job.attempts}/{job.max_attempts}" if job.attempts else ""
+        if state is State.RUNNING and not message:
+            message = "started"
         if state in (State.RETRYING, State.FAILED, State.FAILED_AS_EXPECTED):
             message = job.last_error or ""
         if state is State.RETRYING:
@@ -189,7 +185,6 @@ def _row_of(project: Project, job: Job | None) -> Row:
     return Row(
         slug=printable(project.slug),
         name=printable(project.name),
-        plan=printable(project.plan),
         state=state,
         attempts=attempts,
         fraction=fraction,

@@ -184,7 +184,9 @@ def _flyway(step: _Step) -> Iterator[File]:
 
 def _dbmate(step: _Step) -> Iterator[File]:
     if not (step.online or step.online_down):
-        yield _dbmate_file(step, 0, f"{step.up}\n\n{_ended(step.log)}", f"{step.down}\n\n{_ended(step.unlog)}", "")
+        yield _dbmate_file(
+            step, 0, f"{step.up}\n\n{_ended(step.log)}", f"{step.down}\n\n{_ended(step.unlog)}", ""
+        )
         return
     ups, downs = statements(step.up), statements(step.down)
     # dbmate goes back file by file from the last one: the first downward statement stands in the last file.

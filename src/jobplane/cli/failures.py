@@ -69,7 +69,9 @@ def complain(message: object) -> None:
     sys.stderr.write(f"error: {printable(str(message))}\n")
 
 
-def run_async(command: Coroutine[object, object, T], runner: Callable[[], asyncio.Runner] = asyncio.Runner) -> T:
+def run_async(
+    command: Coroutine[object, object, T], runner: Callable[[], asyncio.Runner] = asyncio.Runner
+) -> T:
     """Run a command to its end; its expected errors end the process with their exit code."""
     with expected_errors(), runner() as loop:
         return loop.run(command)
@@ -84,6 +86,7 @@ def expected_errors() -> Iterator[None]:
         complain(error)
         raise typer.Exit(exit_code_of(error)) from error
     except KeyboardInterrupt as error:
+        sys.stderr.write("interrupted\n")
         raise typer.Exit(ExitCode.INTERRUPTED) from error
     except Exception as error:
         # A server may refuse what jobplane does not expect it to: its own words say more than a traceback.

@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
+from jobplane.cli.doctor import doctor
+from jobplane.cli.enqueue import enqueue
+from jobplane.cli.jobs import jobs
+from jobplane.cli.migrate import migrate
+from jobplane.cli.queues import queues
 from jobplane.cli.worker import worker
+from jobplane.cli.workers import workers
 from jobplane.version import __version__
 
 app = typer.Typer(
@@ -19,16 +25,30 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def jobplane(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
         typer.echo(__version__)
         raise typer.Exit
 
 
+@app.callback()
+def jobplane(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    """A job queue for Python on PostgreSQL, and nothing beside it."""
+
+
+app.add_typer(migrate, name="migrate")
 app.command()(worker)
+app.command()(enqueue)
+app.command()(doctor)
+app.add_typer(jobs, name="jobs")
+app.add_typer(queues, name="queues")
+app.add_typer(workers, name="workers")
 
 
 def run() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
 
 from jobplane.cli import export
 from jobplane.cli.failures import expected_errors, run_async
-from jobplane.cli.options import AsJSON, DatabaseURL, Schema, database_settings
+from jobplane.cli.options import AsJSON, DatabaseURL, Schema, database_settings, required_database
 from jobplane.cli.output import print_json, print_table
 from jobplane.cli.present import moment, timestamp
 from jobplane.errors import ConfigurationError, JobplaneError
@@ -18,14 +18,14 @@ from jobplane.store.migrator import Migration, MigrationStatus, Migrator, migrat
 
 migrate = typer.Typer(help="Create and change jobplane's tables.", no_args_is_help=True)
 
-To: TypeAlias = Annotated[int | None, typer.Option("--to", metavar="N", show_default=False)]
-
 
 @migrate.command()
 def up(
     to: Annotated[
         int | None,
-        typer.Option("--to", metavar="N", help="Stop after version N; default: the newest.", show_default=False),
+        typer.Option(
+            "--to", metavar="N", help="Stop after version N; default: the newest.", show_default=False
+        ),
     ] = None,
     database_url: DatabaseURL = None,
     schema: Schema = None,
@@ -33,19 +33,23 @@ def up(
     """Apply what is missing. Safe to run from several places at once, and while workers run."""
 
     async def command() -> list[Migration]:
-        settings = _given(database_url, schema)
-        return await Migrator(settings).up(None if to is None else _known(to))
+        bound = None if to is None else _known(to)
+        return await Migrator(required_database(database_url, schema)).up(bound)
 
     done = run_async(command())
     for migration in done:
         typer.echo(f"applied {_label(migration)}")
     if not done:
-        typer.echo("nothing to do: the schema is current" if to is None else f"nothing to do up to version {to}")
+        typer.echo(
+            "nothing to do: the schema is current" if to is None else f"nothing to do up to version {to}"
+        )
 
 
 @migrate.command()
 def down(
-    to: Annotated[int, typer.Option("--to", metavar="N", help="Undo everything above version N; 0 undoes all.")],
+    to: Annotated[
+        int, typer.Option("--to", metavar="N", help="Undo everything above version N; 0 undoes all.")
+    ],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     database_url: DatabaseURL = None,
@@ -54,12 +58,12 @@ def down(
     """Undo migrations, newest first. Below version 3 this deletes all jobs."""
 
     async def plan() -> list[MigrationStatus]:
-        settings = _given(database_url, schema)
-        _known(to)
-        return [step for step in await Migrator(settings).status() if step.applied_at and step.version > to]
+        bound = _known(to)
+        steps = await Migrator(required_database(database_url, schema)).status()
+        return [step for step in steps if step.applied_at and step.version > bound]
 
     async def command() -> list[Migration]:
-        return await Migrator(_given(database_url, schema)).down(to)
+        return await Migrator(required_database(database_url, schema)).down(to)
 
     steps = run_async(plan())
     if not steps:
@@ -76,12 +80,13 @@ def status(database_url: DatabaseURL = None, schema: Schema = None, *, as_json: 
     """Show each migration and when it was applied."""
 
     async def command() -> list[MigrationStatus]:
-        return await Migrator(_given(database_url, schema)).status()
+        return await Migrator(required_database(database_url, schema)).status()
 
     steps = run_async(command())
     if as_json:
         document = [
-            {"version": step.version, "name": step.name, "applied_at": timestamp(step.applied_at)} for step in steps
+            {"version": step.version, "name": step.name, "applied_at": timestamp(step.applied_at)}
+            for step in steps
         ]
         print_json({"migrations": document, "missing": sum(step.applied_at is None for step in steps)})
         return
@@ -106,11 +111,15 @@ def sql(
     down: Annotated[bool, typer.Option("--down", help="The way back; plain format only.")] = False,
     form: Annotated[
         export.Format,
-        typer.Option("--format", help="plain prints a script for psql; the others write files for that tool."),
+        typer.Option(
+            "--format", help="plain prints a script for psql; the others write files for that tool."
+        ),
     ] = export.Format.PLAIN,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="DIR", help="Where the files go; needed by all but plain.", show_default=False),
+        typer.Option(
+            "--output", metavar="DIR", help="Where the files go; needed by all but plain.", show_default=False
+        ),
     ] = None,
     schema: Schema = None,
 ) -> None:
@@ -119,7 +128,9 @@ def sql(
         name = database_settings(None, schema).schema
         if form is export.Format.PLAIN:
             if output is not None:
-                raise ConfigurationError("the plain format is printed: redirect it, or choose another --format")
+                raise ConfigurationError(
+                    "the plain format is printed: redirect it, or choose another --format"
+                )
             bound = _known(to) if to is not None else 0 if down else len(migrations())
             sys.stdout.write(export.script(name, bound, down=down))
             return
@@ -132,13 +143,6 @@ def sql(
             typer.echo(path)
         if not written:
             typer.echo("nothing to do: the files are there already", err=True)
-
-
-def _given(database_url: str | None, schema: str | None) -> DatabaseSettings:
-    settings = database_settings(database_url, schema)
-    if not settings.is_given:
-        raise ConfigurationError(NOT_CONFIGURED)
-    return settings
 
 
 def _known(version: int) -> int:
@@ -155,8 +159,12 @@ def _label(migration: Migration) -> str:
 def _ask(steps: list[MigrationStatus], to: int) -> None:
     with expected_errors():
         if not sys.stdin.isatty():
-            raise ConfigurationError("migrate down asks before it undoes anything: answer with --yes in scripts")
-    typer.echo(f"This undoes {len(steps)} migrations: " + ", ".join(f"{step.version:03}" for step in reversed(steps)))
+            raise ConfigurationError(
+                "migrate down asks before it undoes anything: answer with --yes in scripts"
+            )
+    typer.echo(
+        f"This undoes {len(steps)} migrations: " + ", ".join(f"{step.version:03}" for step in reversed(steps))
+    )
     if to < 3:
         typer.echo("It DELETES ALL JOBS.")
     if not typer.confirm("Go on?"):
@@ -174,8 +182,11 @@ def _write(folder: Path, files: list[export.File]) -> list[Path]:
         raise JobplaneError(
             f"{folder} has other files of these names: {', '.join(changed)}. Move them away, or choose another --output"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     missing = [file for file in files if not (folder / file.name).exists()]
-    for file in missing:
-        (folder / file.name).write_text(file.text, encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in missing:
+            (folder / file.name).write_text(file.text, encoding="utf-8")
+    except OSError as error:
+        raise JobplaneError(f"{folder} cannot be written to: {error.strerror}") from error
     return [folder / file.name for file in missing]

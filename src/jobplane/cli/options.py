@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias, cast
 import typer
 from typer.models import OptionInfo
 
+from jobplane.errors import ConfigurationError
 from jobplane.settings import DatabaseSettings, WorkerSettings, resolve
 
 DatabaseURL: TypeAlias = Annotated[
@@ -29,12 +30,24 @@ Schema: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document instead of text for people.")]
+AsJSON: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="One JSON document instead of text for people.")
+]
 
 
 def database_settings(url: str | None, schema: str | None) -> DatabaseSettings:
     """The options, under them the environment. Raises ConfigurationError."""
     return resolve(DatabaseSettings, os.environ, **given(url=url, schema=schema)).settings
+
+
+def required_database(url: str | None, schema: str | None) -> DatabaseSettings:
+    """As `database_settings`. Raises ConfigurationError when nothing says where the database is."""
+    settings = database_settings(url, schema)
+    if not settings.is_given:
+        raise ConfigurationError(
+            "no database is named: set DATABASE_URL or give --database-url; jobplane doctor shows what is in effect"
+        )
+    return settings
 
 
 def under_options(settings: DatabaseSettings, url: str | None, schema: str | None) -> DatabaseSettings:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
 from typing import Final
 
 from rich.console import Console
@@ -16,12 +18,32 @@ from jobplane.observability.formatters import printable
 UNLIMITED: Final = 100_000
 """Columns of output that no terminal shows: a pipe gets every cell in full, a row in one line."""
 
+BETWEEN: Final = 2
+"""Blanks between two columns, as Rich puts them there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        heading: what stands above it.
+        number: stands to the right.
+        room: how many characters of it are kept however narrow the terminal is.
+        optional: is left out where it would not fit.
+        prose: goes on in further lines instead of being cut.
+    """
+
+    heading: str
+    number: bool = False
+    room: int = 200
+    optional: bool = False
+    prose: bool = False
+
 
 def console() -> Console:
-    """Where answers are drawn. Into a pipe or a file: no colour, nothing cut."""
-    if sys.stdout.isatty():
-        return Console(highlight=False)
-    return Console(highlight=False, color_system=None, width=UNLIMITED, legacy_windows=False)
+    """Where answers are drawn on a terminal."""
+    return Console(highlight=False)
 
 
 def plain(value: object) -> Text:
@@ -29,24 +51,66 @@ def plain(value: object) -> Text:
     return Text("-" if value is None else printable(str(value)))
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
-    """Rows under headings. Columns whose heading ends in a space are numbers, and stand to the right."""
-    out = console()
+def print_table(columns: Sequence[Column | str], rows: Iterable[Sequence[object]], empty: str) -> None:
+    """Rows under headings, or `empty`. A column given as a string has that heading."""
+    specified = [Column(column) if isinstance(column, str) else column for column in columns]
+    cells = [[cell if isinstance(cell, Text) else plain(cell) for cell in row] for row in rows]
+    if not cells:
+        sys.stdout.write(f"{empty}\n")
+        return
+    rooms = [
+        min(
+            max(len(column.heading), *(len(row[number]) for row in cells)),
+            max(column.room, len(column.heading)),
+        )
+        for number, column in enumerate(specified)
+    ]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        name = heading.rstrip()
-        table.add_column(name, justify="right" if name != heading else "left", overflow="ellipsis", no_wrap=True)
-    count = 0
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
-        count += 1
-    if count:
-        out.print(table)
-    else:
-        out.print(empty)
+    kept = _fitting(specified, rooms)
+    for number in kept:
+        column = specified[number]
+        table.add_column(
+            column.heading,
+            justify="right" if column.number else "left",
+            overflow="fold" if column.prose else "ellipsis",
+            no_wrap=not column.prose,
+            min_width=rooms[number],
+        )
+    for row in cells:
+        table.add_row(*(row[number] for number in kept))
+    _draw(table)
+
+
+def _fitting(columns: Sequence[Column], rooms: Sequence[int]) -> list[int]:
+    kept = list(range(len(columns)))
+    for number in reversed(kept.copy()):
+        needed = sum(rooms[other] + BETWEEN for other in kept) - BETWEEN
+        if sys.stdout.isatty() and needed > console().width and columns[number].optional:
+            kept.remove(number)
+    return kept
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Names and values, one under the other; long values go on below themselves."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(plain(name), value if isinstance(value, Text) else plain(value))
+    _draw(table)
 
 
 def print_json(document: Mapping[str, object] | Sequence[object]) -> None:
     """One document on stdout."""
     # ASCII only: a payload may hold what a terminal obeys.
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def _draw(table: Table) -> None:
+    if sys.stdout.isatty():
+        console().print(table)
+        return
+    # Into a pipe or a file: no colour, nothing cut, nothing filled up with blanks.
+    page = StringIO()
+    Console(file=page, color_system=None, width=UNLIMITED).print(table)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 from types import ModuleType
-from typing import cast
+from typing import Final, cast
 
 from jobplane.client.queue import JobQueue
 from jobplane.errors import ConfigurationError, shown
 from jobplane.settings import DatabaseSettings
 from jobplane.task import AnyTask, Registry
+
+_MODULE: Final = re.compile(r"\w+(\.\w+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,10 @@ def _load(name: str) -> tuple[Registry, list[JobQueue]]:
 
 
 def _import(module_name: str, name: str) -> ModuleType:
+    if not _MODULE.fullmatch(module_name):
+        raise ConfigurationError(
+            f"{shown(name)} is not MODULE or MODULE:OBJECT, for example app.tasks or app.tasks:queue"
+        )
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -69,13 +77,7 @@ def _import(module_name: str, name: str) -> ModuleType:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise ConfigurationError(
-            f"there is no module {shown(error.name)} (for {shown(name)}): give it as MODULE or MODULE:OBJECT with "
-            f"dots, seen from {os.getcwd()}"  # noqa: PTH109 - as above
-        ) from None
-    except (ValueError, TypeError):
-        # Names such as "" or ".tasks".
-        raise ConfigurationError(
-            f"{shown(name)} is not MODULE or MODULE:OBJECT, for example app.tasks or app.tasks:queue"
+            f"there is no module {shown(error.name)} (for {shown(name)}), seen from {os.getcwd()}"  # noqa: PTH109 - as above
         ) from None
 
 
@@ -85,14 +87,16 @@ def _attribute(module: ModuleType, path: str, name: str) -> object:
     except AttributeError:
         known = sorted(key for key, value in vars(module).items() if isinstance(value, JobQueue | Registry))
         hint = f"; it has {', '.join(known)}" if known else ""
-        raise ConfigurationError(f"module {module.__name__} has no {shown(path)} (for {shown(name)}){hint}") from None
+        raise ConfigurationError(
+            f"module {module.__name__} has no {shown(path)} (for {shown(name)}){hint}"
+        ) from None
 
 
 def _tasks_of(found: object, name: str) -> tuple[Registry, list[JobQueue]]:
     if isinstance(found, AnyTask):
         return Registry([found]), []
     if callable(found):
-        found = found()
+        found = _made_by(found, name)
     match found:
         case JobQueue():
             tasks, queues = found.registry, [found]
@@ -106,3 +110,13 @@ def _tasks_of(found: object, name: str) -> tuple[Registry, list[JobQueue]]:
     if not len(tasks):
         raise ConfigurationError(f"{shown(name)} has no tasks: import the modules that define them first")
     return tasks, queues
+
+
+def _made_by(function: Callable[[], object], name: str) -> object:
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"{shown(name)} needs arguments, so it cannot make a JobQueue or Registry here"
+        ) from None
+    return function()

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from jobplane.cli.output import console, plain
-from jobplane.events import DatabaseRecovered, JobFinished, ServiceFailed
+from jobplane.events import DatabaseRecovered, JobFinished, ServiceFailed, WorkerStopping
 from jobplane.worker.worker import Worker
 
 PER_SECOND: Final = 4
@@ -44,7 +44,9 @@ class _View:
         self._by_queue: Counter[str] = Counter()
         self._totals: deque[tuple[float, int]] = deque([(self._started, 0)])
         self._failing: dict[str, str] = {}
+        self._stopping = ""
         worker.events.subscribe(JobFinished, self._job_finished)
+        worker.events.subscribe(WorkerStopping, self._worker_stopping)
         worker.events.subscribe(ServiceFailed, self._service_failed)
         worker.events.subscribe(DatabaseRecovered, self._recovered)
 
@@ -52,6 +54,11 @@ class _View:
         with self._lock:
             self._outcomes[type(event.outcome).__name__.lower()] += 1
             self._by_queue[event.claim.queue] += 1
+
+    def _worker_stopping(self, event: WorkerStopping) -> None:
+        self._stopping = (
+            f"stopping: running jobs have {event.grace:g} s to finish; Ctrl-C again ends them at once"
+        )
 
     def _service_failed(self, event: ServiceFailed) -> None:
         self._failing[event.service] = str(event.error).partition("\n")[0]
@@ -65,7 +72,9 @@ class _View:
         """The picture of this moment."""
         with self._lock:
             outcomes, by_queue = dict(self._outcomes), dict(self._by_queue)
-        parts = [self._heading(outcomes), self._queues(by_queue), self._running()]
+        parts: list[RenderableType] = [self._heading(outcomes), self._queues(by_queue), self._running()]
+        if self._stopping:
+            parts.append(Text(self._stopping, style="yellow"))
         parts += [
             Text(f"{service}: {plain(words)}", style="red", overflow="ellipsis", no_wrap=True)
             for service, words in list(self._failing.items())[:3]

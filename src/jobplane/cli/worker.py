@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import sys
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -24,12 +26,14 @@ from jobplane.observability.formatters import JSONFormatter, TextFormatter
 from jobplane.observability.logging import JobIdFilter, LogSubscriber, logger
 from jobplane.settings import DatabaseSettings, WorkerSettings, resolve
 from jobplane.store.failures import Reaction, reaction_to
-from jobplane.store.migrator import Migrator
+from jobplane.store.migrator import MigrationStatus, Migrator
 from jobplane.worker.signals import stop_on_signals
 from jobplane.worker.worker import Worker
 
 LOOK_AGAIN: Final = 2.0
 """Seconds between tries while the database is away at the start, on average."""
+SAY_AGAIN: Final = 30.0
+"""Seconds between two lines that say so."""
 
 
 class LogFormat(StrEnum):
@@ -72,7 +76,9 @@ def worker(  # noqa: PLR0913 - each setting is an option
     keep_cancelled: Annotated[str | None, worker_option("keep_cancelled")] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How log lines look, on stderr.")] = LogFormat.TEXT,
     log_level: Annotated[LogLevel, typer.Option(help="One line for each job at info.")] = LogLevel.INFO,
-    watch: Annotated[bool, typer.Option("--watch", help="A live view of this worker instead of info lines.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="A live view of this worker instead of info lines.")
+    ] = False,
     database_url: DatabaseURL = None,
     schema: Schema = None,
 ) -> None:
@@ -130,23 +136,29 @@ async def _ready(settings: DatabaseSettings) -> bool:
 
 
 async def _check_schema(settings: DatabaseSettings) -> None:
-    migrator = Migrator(replace(settings, patience=timedelta(0)))
-    while True:
-        try:
-            steps = await migrator.status()
-            break
-        except DatabaseUnavailableError as error:
-            # A wrong password or database name will not mend itself.
-            if error.__cause__ is None or reaction_to(error.__cause__) is Reaction.FATAL:
-                raise
-            logger.warning("waiting for the database: %s", str(error).partition("\n")[0])
-        await asyncio.sleep(random.uniform(0.5, 1.5) * LOOK_AGAIN)  # noqa: S311 - spread, not secrecy
+    steps = await _migrations_of(settings)
     missing = [f"{step.version:03}_{step.name}" for step in steps if step.applied_at is None]
     if missing:
         raise SchemaError(
             f"the schema {settings.schema} lacks {len(missing)} of {len(steps)} migrations, beginning with "
             f"{missing[0]}: run jobplane migrate up"
         )
+
+
+async def _migrations_of(settings: DatabaseSettings) -> list[MigrationStatus]:
+    migrator = Migrator(replace(settings, patience=timedelta(0)))
+    said = -math.inf
+    while True:
+        try:
+            return await migrator.status()
+        except DatabaseUnavailableError as error:
+            # A wrong password or database name will not mend itself.
+            if error.__cause__ is None or reaction_to(error.__cause__) is Reaction.FATAL:
+                raise
+            if time.monotonic() - said >= SAY_AGAIN:
+                said = time.monotonic()
+                logger.warning("waiting for the database: %s", str(error).partition("\n")[0])
+        await asyncio.sleep(random.uniform(0.5, 1.5) * LOOK_AGAIN)  # noqa: S311 - spread, not secrecy
 
 
 def _database_of(found: Targets, url: str | None, schema: str | None) -> DatabaseSettings:

@@ -15,7 +15,7 @@ from jobplane.job import NewJob
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import load
 from jobplane.store.adapters import async_runner, is_asyncpg
-from jobplane.store.bulk import chunks, copy, copy_in
+from jobplane.store.bulk import can_copy, chunks, copy, copy_in
 from jobplane.store.database import Connection, Database, Lane
 from jobplane.store.rows import Row
 
@@ -111,7 +111,7 @@ async def insert_many_on(
     """Write any number of jobs inside the caller's transaction: by COPY on asyncpg, else a thousand a statement."""
     count, queues = 0, set[str]()
     run = on_connection(connection, schema)
-    if is_asyncpg(connection):
+    if is_asyncpg(connection) and await can_copy(cast("Connection", connection)):
         count = await copy_in(cast("Connection", connection), jobs, schema, queues)
     else:
         async for chunk in chunks(jobs):

@@ -35,7 +35,9 @@ class TextFormatter(logging.Formatter):
             for name in CONTEXT
             if (value := getattr(record, name, None)) is not None and not hasattr(record, "event")
         )
-        line = f"{_time_of(record)} {record.levelname:<{_LEVEL_WIDTH}} {printable(record.getMessage())}{context}"
+        line = (
+            f"{_time_of(record)} {record.levelname:<{_LEVEL_WIDTH}} {printable(record.getMessage())}{context}"
+        )
         return "\n".join([_cut(line, MOST_BYTES), *_bars(self._exception_of(record))])
 
     def _exception_of(self, record: logging.LogRecord) -> str:
@@ -77,7 +79,9 @@ def _fitted(entry: dict[str, object]) -> str:
 
 
 def _time_of(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
 
 
 def _cut(line: str, most: int) -> str:

@@ -108,12 +108,21 @@ class LogSubscriber:
 
     def _job_started(self, event: JobStarted) -> None:
         claim = event.claim
-        logger.debug("%s %s started attempt=%d/%d", claim.type, claim.id, claim.attempt, claim.max_attempts,
-                     extra=_about(claim, "JobStarted"))
+        logger.debug(
+            "%s %s started attempt=%d/%d",
+            claim.type,
+            claim.id,
+            claim.attempt,
+            claim.max_attempts,
+            extra=_about(claim, "JobStarted"),
+        )
 
     def _jobs_claimed(self, event: JobsClaimed) -> None:
         logger.debug(
-            "claimed %d from %s", len(event.claims), event.queue, extra={"event": "JobsClaimed", "queue": event.queue}
+            "claimed %d from %s",
+            len(event.claims),
+            event.queue,
+            extra={"event": "JobsClaimed", "queue": event.queue},
         )
 
     def _jobs_reported(self, event: JobsReported) -> None:
@@ -122,7 +131,10 @@ class LogSubscriber:
     def _job_lost(self, event: JobLost) -> None:
         claim = event.claim
         logger.warning(
-            "%s %s lost: %s; another worker may run it", claim.type, claim.id, event.reason,
+            "%s %s lost: %s; another worker may run it",
+            claim.type,
+            claim.id,
+            event.reason,
             extra=_about(claim, "JobLost"),
         )
 
@@ -137,19 +149,27 @@ class LogSubscriber:
     def _worker_started(self, event: WorkerStarted) -> None:
         queues = ", ".join(f"{name}:{limit}" for name, limit in event.queues.items())
         logger.info(
-            "worker %s started: queues %s; types %s", event.worker_id, queues, ", ".join(event.types),
+            "worker %s started: queues %s; types %s",
+            event.worker_id,
+            queues,
+            ", ".join(event.types),
             extra={"event": "WorkerStarted", "worker_id": event.worker_id},
         )
 
     def _worker_stopping(self, event: WorkerStopping) -> None:
         logger.info(
-            "worker %s is stopping: %d jobs have %g s to finish", event.worker_id, event.running, event.grace,
+            "worker %s is stopping: %d jobs have %g s to finish",
+            event.worker_id,
+            event.running,
+            event.grace,
             extra={"event": "WorkerStopping", "worker_id": event.worker_id},
         )
 
     def _worker_stopped(self, event: WorkerStopped) -> None:
         logger.info(
-            "worker %s stopped; interrupted %d", event.worker_id, event.released,
+            "worker %s stopped; interrupted %d",
+            event.worker_id,
+            event.released,
             extra={"event": "WorkerStopped", "worker_id": event.worker_id},
         )
 
@@ -157,7 +177,8 @@ class LogSubscriber:
         logger.warning(
             "the event loop has not run for %.1f s: a handler blocks it (running: %s); "
             "make it a plain function, which gets a thread, or await what it waits for",
-            event.seconds, ", ".join(event.types) or "nothing",
+            event.seconds,
+            ", ".join(event.types) or "nothing",
             extra={"event": "LoopBlocked"},
         )
 
@@ -171,7 +192,11 @@ class LogSubscriber:
         words = error.message.partition("\n")[0] or "no message"
         logger.log(
             logging.DEBUG if recently else logging.WARNING,
-            "%s failed: %s: %s; next try in %.1f s", event.service, error.type, words, event.retry_in,
+            "%s failed: %s: %s; next try in %.1f s",
+            event.service,
+            error.type,
+            words,
+            event.retry_in,
             extra={"event": "ServiceFailed", "service": event.service, "error_type": error.type},
         )
 

@@ -115,11 +115,11 @@ class _Cursor(Protocol):
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
     def execute(self, query: str, params: Mapping[str, SQLValue]) -> object: ...
-    def fetchall(self) -> Sequence[object]: ...
+    def fetchall(self) -> Sequence[tuple[object, ...]]: ...
 
 
 class _PsycopgConnection(Protocol):
-    def cursor(self) -> _Cursor: ...
+    def cursor(self, *, row_factory: Callable[[object], type[tuple[object, ...]]]) -> _Cursor: ...
 
 
 class _AsyncCursor(Protocol):
@@ -128,11 +128,11 @@ class _AsyncCursor(Protocol):
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *_: object) -> None: ...
     async def execute(self, query: str, params: Mapping[str, SQLValue]) -> object: ...
-    async def fetchall(self) -> Sequence[object]: ...
+    async def fetchall(self) -> Sequence[tuple[object, ...]]: ...
 
 
 class _AsyncPsycopgConnection(Protocol):
-    def cursor(self) -> _AsyncCursor: ...
+    def cursor(self, *, row_factory: Callable[[object], type[tuple[object, ...]]]) -> _AsyncCursor: ...
 
 
 class _Mappings(Protocol):
@@ -177,7 +177,7 @@ def _on_asyncpg(connection: _AsyncpgConnection) -> RunAsync:
 
 def _on_psycopg(connection: _PsycopgConnection) -> Run:
     def run(statement: Statement, args: Mapping[str, SQLValue]) -> Sequence[Row]:
-        with connection.cursor() as cursor:
+        with connection.cursor(row_factory=_tuples) as cursor:
             cursor.execute(statement.pyformat, args)
             return _named(cursor.description, cursor.fetchall())
 
@@ -186,7 +186,7 @@ def _on_psycopg(connection: _PsycopgConnection) -> Run:
 
 def _on_async_psycopg(connection: _AsyncPsycopgConnection) -> RunAsync:
     async def run(statement: Statement, args: Mapping[str, SQLValue]) -> Sequence[Row]:
-        async with connection.cursor() as cursor:
+        async with connection.cursor(row_factory=_tuples) as cursor:
             await cursor.execute(statement.pyformat, args)
             return _named(cursor.description, await cursor.fetchall())
 
@@ -230,9 +230,11 @@ def _for_dialect(
     )
 
 
-def _named(columns: Sequence[_Column] | None, rows: Sequence[object]) -> Sequence[Row]:
-    # The caller may have set a row factory of their own: tuples and mappings are both understood.
-    if rows and isinstance(rows[0], Mapping):
-        return cast("Sequence[Row]", rows)
+def _tuples(_cursor: object) -> type[tuple[object, ...]]:
+    # The caller may have set a row factory of their own on the connection.
+    return tuple
+
+
+def _named(columns: Sequence[_Column] | None, rows: Sequence[tuple[object, ...]]) -> Sequence[Row]:
     names = [column.name for column in columns or ()]
-    return [dict(zip(names, cast("Sequence[object]", row), strict=True)) for row in rows]
+    return [dict(zip(names, row, strict=True)) for row in rows]

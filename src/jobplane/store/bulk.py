@@ -29,6 +29,11 @@ async def copy(database: Database, jobs: Iterable[NewJob] | AsyncIterable[NewJob
         raise translated(error, "enqueue_many") from error
 
 
+async def can_copy(connection: Connection) -> bool:
+    """Whether a caller's connection has JSON as the driver does: with codecs of their own, COPY would go through them."""
+    return bool(await connection.fetchval("SELECT '{}'::jsonb") == "{}")
+
+
 async def copy_in(
     connection: Connection, jobs: Iterable[NewJob] | AsyncIterable[NewJob], schema: str, queues: set[str]
 ) -> int:

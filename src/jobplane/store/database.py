@@ -89,6 +89,8 @@ class Database:
             tries += 1
             try:
                 return await attempt()
+            except ConfigurationError:
+                raise
             except Exception as error:
                 reaction = reaction_to(error)
                 final = reaction in (Reaction.DEPLOY, Reaction.FATAL) or (

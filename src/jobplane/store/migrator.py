@@ -143,23 +143,23 @@ class Migrator:
         self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration, text: str, record: str
     ) -> None:
         if text.startswith("-- online"):
-            for statement in _statements(text):
-                await self._patiently(migration, _running(connection, statement))
+            await self._patiently(
+                migration, _running_online(connection, _statements(text)), "may be repeated"
+            )
             await connection.execute(record)
         else:
-            await self._patiently(migration, _running(connection, f"BEGIN;\n{text};\n{record};\nCOMMIT;"))
+            whole = f"BEGIN;\n{text};\n{record};\nCOMMIT;"
+            await self._patiently(migration, _running(connection, whole), "was rolled back")
 
-    async def _patiently(self, migration: Migration, action: Callable[[], Awaitable[T]]) -> T:
+    async def _patiently(self, migration: Migration, action: Callable[[], Awaitable[T]], now: str) -> T:
         # A short lock_timeout and many tries: a migration never makes the whole queue wait behind it.
         for left in reversed(range(LOCK_TRIES)):
             try:
                 return await action()
             except asyncpg.PostgresError as error:
                 if reaction_to(error) is not Reaction.RETRY or not left:
-                    hint = getattr(error, "hint", None)
                     raise MigrationError(
-                        f"migration {migration.version:03}_{migration.name} failed and was rolled back: {error}"
-                        + (f" ({hint})" if hint else "")
+                        f"migration {migration.version:03}_{migration.name} failed and {now}: {error}"
                     ) from error
             await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - spread, not secrecy
         raise AssertionError("unreachable: the last try returns or raises")
@@ -231,6 +231,22 @@ def _running(connection: asyncpg.Connection[asyncpg.Record], text: str) -> Calla
             if not connection.is_closed():
                 await connection.execute("ROLLBACK")
             raise
+
+    return run
+
+
+def _running_online(
+    connection: asyncpg.Connection[asyncpg.Record], statements: list[str]
+) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
+        # Another try begins with the first statement: an index whose building was interrupted is there, invalid,
+        # and only the DROP before it makes room.
+        for statement in statements:
+            # CONCURRENTLY waits for whoever still reads, and nobody queues behind it: it need not hurry.
+            patience = "0" if "CONCURRENTLY" in statement else LOCK_TIMEOUT
+            await connection.execute(f"SET lock_timeout = '{patience}'")
+            await connection.execute(statement)
+        await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
 
     return run
 

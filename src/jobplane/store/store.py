@@ -149,9 +149,9 @@ class Store:
         rows = await self._over.fetch(self.database.statement("job/cancel_requested"), args)
         return [row[0] for row in rows]
 
-    async def progress(self, reports: Sequence[tuple[Claim, str]]) -> None:
-        """Keep what handlers last said of how far they are."""
-        await self._over.fetch(
+    async def progress(self, reports: Sequence[tuple[Claim, str]]) -> set[UUID]:
+        """Keep what handlers last said of how far they are; returns the ids of rows that someone had locked."""
+        rows = await self._over.fetch(
             self.database.statement("job/progress"),
             {
                 "ids": [claim.id for claim, _ in reports],
@@ -159,6 +159,7 @@ class Store:
                 "reports": [report for _, report in reports],
             },
         )
+        return {row[0] for row in rows}
 
     async def rescue(self, limit: int = 500) -> list[tuple[UUID, str]]:
         """Take back jobs with expired leases; returns ids and queues."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from jobplane.errors import ConfigurationError
+from jobplane.errors import ConfigurationError, DatabaseError
 from jobplane.job import NewJob
-from jobplane.settings import DatabaseSettings
+from jobplane.settings import DatabaseSettings, masked
 from jobplane.sql import SQLValue, Statement, channel, load, quoted
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.failures import Reaction, reaction_to, translated
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from psycopg.rows import DictRow
 
 T = TypeVar("T")
+_logger = logging.getLogger("jobplane.client")
 WAKE_INTERVAL: Final = 0.005
 """Seconds between two wake-ups of one process."""
 
@@ -45,14 +49,16 @@ class SyncDatabase:
                 "no database is configured: set DATABASE_URL (or AUDIT_LOGS_DB_HOST and the others), or pass a url"
             )
         self._settings = settings
+        self._conninfo = conninfo_of(settings)
         self._waker = _Waker(self._notify)
         self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[DictRow]] = psycopg_pool.ConnectionPool(
-            conninfo_of(settings),
+            self._conninfo,
             connection_class=cast("type[psycopg.Connection[DictRow]]", psycopg.Connection),
             kwargs={"row_factory": dict_row, "autocommit": True, "application_name": "jobplane"},
             min_size=0,
             max_size=settings.pool_max,
             timeout=settings.connect_timeout.total_seconds(),
+            configure=self._configure,
             open=True,
         )
 
@@ -86,7 +92,8 @@ class SyncDatabase:
                         queues.add(job.queue)
                         count += 1
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
-            raise translated(error, "enqueue_many") from error
+            cause = self._why(error)
+            raise translated(cause, "enqueue_many") from cause
         return count
 
     def wake(self, word: str) -> None:
@@ -117,8 +124,23 @@ class SyncDatabase:
                 )
                 pause = pause_before(tries, reaction)
                 if final or time.monotonic() + pause > give_up:
-                    raise translated(error, doing) from error
+                    cause = self._why(error)
+                    raise translated(cause, doing) from cause
             time.sleep(pause)
+
+    def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
+        milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
+        connection.execute(f"SET statement_timeout = {milliseconds}".encode())
+
+    def _why(self, error: Exception) -> Exception:
+        # The pool connects in threads of its own and says only that it took too long: ask the server ourselves.
+        if isinstance(error, psycopg_pool.PoolTimeout):
+            try:
+                seconds = math.ceil(self._settings.connect_timeout.total_seconds())
+                psycopg.connect(self._conninfo, connect_timeout=seconds).close()
+            except psycopg.Error as cause:
+                return cause
+        return error
 
 
 class _Waker:
@@ -149,13 +171,20 @@ class _Waker:
             words, self._words = self._words, set()
             self._timer = None
             self._last = time.monotonic()
-        for word in words:
-            self._notify(word)
+        try:
+            for word in words:
+                self._notify(word)
+        except DatabaseError as error:
+            _logger.warning("workers were not woken (they will find the jobs at their next poll): %s", error)
 
 
 def conninfo_of(settings: DatabaseSettings) -> str:
     """The settings as libpq reads them."""
     if settings.url is not None:
+        try:
+            psycopg.conninfo.conninfo_to_dict(settings.url)
+        except psycopg.ProgrammingError:  # not its cause: its message quotes the URL with the password
+            raise ConfigurationError(f"the database URL {masked(settings.url)} cannot be read") from None
         return settings.url
     return psycopg.conninfo.make_conninfo(
         host=settings.host,

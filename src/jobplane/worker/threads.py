@@ -29,22 +29,23 @@ class Threads:
         self._most = most
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
-        self._started = 0
-        self._stuck: set[_Call] = set()
+        self._serving = 0
+        """Threads that take calls, or will when theirs has ended; without the stuck ones."""
+        self._stuck = 0
 
     async def call(self, running: Running, function: Callable[[], object]) -> object:
         """Run a handler in a thread. Raises asyncio.CancelledError when it was given up."""
-        loop = asyncio.get_running_loop()
-        call = _Call(function, loop, PARTING if running.context is not None else 0.0)
+        call = _Call(function, asyncio.get_running_loop(), PARTING if running.context is not None else 0.0)
         running.give_up = call.give_up_soon
         self._calls.put(call)
         self._start_another()
         try:
             answer = await call.answer
         finally:
-            if not call.ended:
-                call.give_up()
-                self._make_up_for(call)
+            if call.leave():
+                self._serving -= 1
+                self._stuck += 1
+                self._serve_the_rest()
         if answer is None:
             raise asyncio.CancelledError
         value, error = answer
@@ -54,26 +55,30 @@ class Threads:
 
     def close(self) -> None:
         """Give up waiting threads; those that run end when their handlers do."""
-        for _ in range(self._started):
+        for _ in range(self._serving):
             self._calls.put(None)
 
     def _start_another(self) -> None:
-        self._stuck = {call for call in self._stuck if not call.ended} if self._stuck else self._stuck
-        limit = self._most + min(len(self._stuck), self._most * SPARE)
-        if not self._idle.acquire(blocking=False) and self._started < limit:
-            self._started += 1
-            threading.Thread(target=self._serve, name=f"jobplane {self._started}", daemon=True).start()
-
-    def _make_up_for(self, call: _Call) -> None:
-        if call.begun:
-            self._stuck.add(call)
-            if not self._calls.empty():
-                self._start_another()
+        bound = min(self._most, self._most * (1 + SPARE) - self._stuck)
+        if not self._idle.acquire(blocking=False) and self._serving < bound:
+            self._serving += 1
+            threading.Thread(target=self._serve, name="jobplane handler", daemon=True).start()
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
-            call.run()
-            self._idle.release()
+            if call.run():
+                self._idle.release()
+            else:  # nobody waited: another thread has taken the place of this one
+                call.tell(self._came_back)
+                return
+
+    def _came_back(self) -> None:
+        self._stuck -= 1
+        self._serve_the_rest()
+
+    def _serve_the_rest(self) -> None:
+        if not self._calls.empty():
+            self._start_another()
 
 
 class _Call:
@@ -85,29 +90,39 @@ class _Call:
         self._function = function
         self._loop = loop
         self._parting = parting
-        self._given_up = False
+        self._lock = threading.Lock()
+        self._begun = self._ended = self._left = self._told = False
         self.answer: asyncio.Future[_Answer | None] = loop.create_future()
-        self.begun = False
-        self.ended = False
 
-    def run(self) -> None:
-        """In a thread: call the handler, unless nobody waits for it any more."""
-        if not self._given_up:
-            self.begun = True
-            answer = _guarded(self._function)
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(self._settle, answer)
-        self.ended = True
+    def run(self) -> bool:
+        """In a thread: call the handler if it is still wanted; whether someone waited to the end."""
+        with self._lock:
+            self._begun = not self._left
+        if not self._begun:
+            return True
+        answer = _guarded(self._function)
+        with self._lock:
+            self._ended = True
+            awaited = not self._left
+        self.tell(lambda: self._settle(answer))
+        return awaited
+
+    def tell(self, callback: Callable[[], None]) -> None:
+        """Call something on the loop."""
+        with suppress(RuntimeError):  # it is closed: nobody waits
+            self._loop.call_soon_threadsafe(callback)
 
     def give_up_soon(self) -> None:
         """Stop waiting for the handler; one that can know of it gets a moment to end."""
-        if not self._given_up:
-            self._given_up = True
-            self._loop.call_later(self._parting if self.begun else 0.0, self._settle, None)
+        if not self._told:
+            self._told = True
+            self._loop.call_later(self._parting if self._begun else 0.0, self._settle, None)
 
-    def give_up(self) -> None:
-        """If it has not begun, it need not."""
-        self._given_up = True
+    def leave(self) -> bool:
+        """Nobody waits any more: what has not begun need not; whether a thread is left behind."""
+        with self._lock:
+            self._left = True
+            return self._begun and not self._ended
 
     def _settle(self, answer: _Answer | None) -> None:
         if not self.answer.done():

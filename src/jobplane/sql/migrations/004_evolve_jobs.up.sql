@@ -17,9 +17,17 @@ BEGIN
     LEFT JOIN pg_attribute AS actual
         ON actual.attrelid = '{schema}.jobs'::regclass AND actual.attname = expected.name AND NOT actual.attisdropped
     WHERE actual.attname IS NULL OR format_type(actual.atttypid, NULL) <> expected.type;
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_index AS i
+        JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+        WHERE i.indrelid = '{schema}.jobs'::regclass AND i.indisprimary AND i.indnkeyatts = 1 AND a.attname = 'id'
+    ) THEN
+        wrong := concat_ws(', ', wrong, 'a primary key on id');
+    END IF;
     IF wrong IS NOT NULL THEN
         RAISE EXCEPTION 'the existing table jobs cannot be adopted: it lacks %', wrong
-            USING HINT = 'Change these columns to the named types, or let jobplane use another schema (JOBPLANE_SCHEMA).';
+            USING HINT = 'Give it what is named, or let jobplane use another schema (JOBPLANE_SCHEMA).';
     END IF;
 END $$;
 

@@ -39,11 +39,11 @@ BEGIN
     ELSIF delay IS NULL OR delay NOT BETWEEN interval '0' AND interval '24 hours' THEN
         RAISE EXCEPTION 'delay must be between 0 and 24 hours; got %', delay
             USING ERRCODE = 'invalid_parameter_value';
-    ELSIF scheduled_at > now() + interval '366 days' THEN
+    ELSIF NOT isfinite(scheduled_at) OR scheduled_at > now() + interval '366 days' THEN
         RAISE EXCEPTION 'scheduled_at must be at most 366 days ahead; got %', scheduled_at
             USING ERRCODE = 'invalid_parameter_value';
-    ELSIF octet_length(unique_key) NOT BETWEEN 1 AND 1020 THEN
-        RAISE EXCEPTION 'unique_key must be 1 to 255 characters; got %', octet_length(unique_key)
+    ELSIF length(unique_key) NOT BETWEEN 1 AND 255 THEN
+        RAISE EXCEPTION 'unique_key must be 1 to 255 characters; got %', length(unique_key)
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 

@@ -1,0 +1,146 @@
+"""Enqueueing the same thing twice: ids, idempotency keys (I2) and unique keys (I15)."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from jobplane import EnqueueJobResult, JobQueue, JobQueueOptions, JobStatus
+from jobplane.ids import id_from_key, new_job_id
+from tests.factories import SQL, count_jobs, make_job
+
+JOB_ID = new_job_id()
+SAME: list[JobQueueOptions] = [{"id": JOB_ID}, {"idempotency_key": "order-1"}, {"unique_key": "order-1"}]
+the_same = pytest.mark.parametrize("options", SAME, ids=[next(iter(options)) for options in SAME])
+
+
+@the_same
+async def test_given_twice_it_makes_one_job_and_returns_the_same_flagged(
+    queue: JobQueue, sql: SQL, options: JobQueueOptions
+) -> None:
+    """I2, I15."""
+    first = await queue.enqueue("work", {"n": 1}, **options)
+    second = await queue.enqueue("work", {"n": 2}, **options)
+    third = await asyncio.to_thread(lambda: queue.sync.enqueue("work", {"n": 3}, **options))
+
+    assert [result.id for result in (second, third)] == [first.id] * 2
+    assert [result.existing for result in (first, second, third)] == [False, True, True]
+    assert await count_jobs(sql) == 1
+    job = await queue.get_job(first.id)
+    assert job is not None
+    assert job.payload == {"n": 1}
+
+
+@the_same
+async def test_fifty_at_once_make_one_job(queue: JobQueue, sql: SQL, options: JobQueueOptions) -> None:
+    """I2, I15: all get its id, and exactly one is told that it made it."""
+    results = await asyncio.gather(*(queue.enqueue("work", {"n": n}, **options) for n in range(50)))
+
+    assert len({result.id for result in results}) == 1
+    assert [result.existing for result in results].count(False) == 1
+    assert await count_jobs(sql) == 1
+
+
+@the_same
+async def test_fifty_at_once_over_many_connections_make_one_job(
+    database_url: str, sql: SQL, options: JobQueueOptions
+) -> None:
+    """I2, I15: nothing gathers these calls into one statement."""
+
+    def enqueue(number: int) -> EnqueueJobResult:
+        return queue.enqueue("work", {"n": number}, **options)
+
+    with JobQueue(database_url).sync as queue, ThreadPoolExecutor(10) as pool:
+        results = await asyncio.to_thread(lambda: list(pool.map(enqueue, range(50))))
+
+    assert len({result.id for result in results}) == 1
+    assert [result.existing for result in results].count(False) == 1
+    assert await count_jobs(sql) == 1
+
+
+@pytest.mark.parametrize("status", JobStatus)
+async def test_an_idempotency_key_returns_its_job_whatever_became_of_it(
+    queue: JobQueue, sql: SQL, status: JobStatus
+) -> None:
+    """I2."""
+    await make_job(sql, status, id=id_from_key("k"), type="first")
+
+    result = await queue.enqueue("second", idempotency_key="k")
+
+    assert (result.id, result.type, result.status, result.existing) == (
+        id_from_key("k"),
+        "first",
+        status,
+        True,
+    )
+    assert await count_jobs(sql) == 1
+
+
+@pytest.mark.parametrize("status", [JobStatus.PENDING, JobStatus.RUNNING])
+async def test_a_unique_key_returns_the_unfinished_job_that_holds_it(
+    queue: JobQueue, sql: SQL, status: JobStatus
+) -> None:
+    """I15."""
+    holder = await make_job(sql, status, unique_key="k", type="first")
+
+    result = await queue.enqueue("second", unique_key="k")
+
+    assert (result.id, result.type, result.status, result.existing) == (holder, "first", status, True)
+
+
+@pytest.mark.parametrize("status", [JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED])
+async def test_a_unique_key_is_free_again_when_its_job_has_ended(
+    queue: JobQueue, sql: SQL, status: JobStatus
+) -> None:
+    """I15: at most one unfinished job, one after the other as many as you like."""
+    ended = await make_job(sql, status, unique_key="k")
+
+    result = await queue.enqueue("work", unique_key="k")
+
+    assert not result.existing
+    assert result.id != ended
+    assert await count_jobs(sql) == 2
+
+
+async def test_keys_that_differ_make_jobs_of_their_own(queue: JobQueue, sql: SQL) -> None:
+    results = await asyncio.gather(
+        *(queue.enqueue("work", unique_key=f"k{n}") for n in range(20)),
+        *(queue.enqueue("work", idempotency_key=f"k{n}") for n in range(20)),
+    )
+
+    assert len({result.id for result in results}) == 40
+    assert not any(result.existing for result in results)
+    assert await count_jobs(sql) == 40
+
+
+async def test_an_existing_job_does_not_disturb_those_enqueued_beside_it(queue: JobQueue, sql: SQL) -> None:
+    """They travel in one statement."""
+    await make_job(sql, unique_key="taken")
+    keys = ["taken", "a", "b", "a", "taken", "c"]
+
+    results = await asyncio.gather(*(queue.enqueue("work", unique_key=key) for key in keys))
+
+    assert sum(result.existing for result in results) == 3
+    assert results[1].id == results[3].id
+    assert await count_jobs(sql) == 4
+
+
+async def test_a_key_that_changes_hands_all_the_time_is_never_held_twice(queue: JobQueue, sql: SQL) -> None:
+    """I15: enqueueing races with the ends of the jobs that hold the key."""
+    stop = asyncio.Event()
+
+    async def end_all() -> None:
+        while not stop.is_set():
+            await sql.execute("UPDATE control_plane.jobs SET status = 'completed' WHERE status = 'pending'")
+
+    ending = asyncio.create_task(end_all())
+    results = [await queue.enqueue("work", unique_key="k") for _ in range(60)]
+    results += await asyncio.gather(*(queue.enqueue("work", unique_key="k") for _ in range(60)))
+    stop.set()
+    await ending
+
+    made = {result.id for result in results if not result.existing}
+    assert made == {result.id for result in results}
+    assert await count_jobs(sql) == len(made)

@@ -85,7 +85,9 @@ async def test_a_worker_that_was_stopped_and_continued_changes_nothing_that_it_l
         return any(entry["pid"] == sleeper.pid for entry in later)
 
     await until(the_sleeper_serves_again)
-    after = await sql.fetch("SELECT * FROM control_plane.jobs WHERE id = ANY($1) ORDER BY id", [job.id for job in jobs])
+    after = await sql.fetch(
+        "SELECT * FROM control_plane.jobs WHERE id = ANY($1) ORDER BY id", [job.id for job in jobs]
+    )
     assert {job.status for job in jobs} == {JobStatus.COMPLETED}
     assert after == before
     assert all(row["lease_epoch"] == 2 for row in after)

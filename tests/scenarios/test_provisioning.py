@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -217,6 +219,24 @@ async def test_runs_at_the_same_time_make_one_database(
         f"{project.role}.api_key",
         f"{project.role}.password",
     ]
+
+
+def test_whoever_asks_for_a_secret_at_the_same_time_gets_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBPLANE_DEMO_SECRETS", str(tmp_path))
+    everyone = threading.Barrier(8)
+
+    def ask(number: int) -> str:
+        everyone.wait()
+        return example.secret(f"secret-{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            answers = set(pool.map(ask, [number] * 8))
+            assert answers == {(tmp_path / f"secret-{number}").read_text("ascii")}
+    assert len(list(tmp_path.iterdir())) == 20
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
 # -- names and secrets -------------------------------------------------------------------------------------------------

@@ -16,11 +16,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from jobplane.cli.demo_ground import Ground, server_for
+from jobplane.cli.demo_ground import SIGNALS, Ground, server_for
 from jobplane.cli.demo_projects import example_folder, read_projects
 from jobplane.cli.demo_run import Interruption, Plan, run_demo
 from jobplane.cli.failures import expected_errors
-from jobplane.cli.options import DatabaseURL
 from jobplane.cli.output import console, plain
 
 
@@ -52,7 +51,15 @@ def demo(
             show_default=False,
         ),
     ] = None,
-    database_url: DatabaseURL = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Use this server; default: DATABASE_URL, else AUDIT_LOGS_DB_HOST and its siblings, else an "
+            "embedded one.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Provision projects as jobs on a real server: watch them run, see it proven, and leave nothing behind.
 
@@ -87,12 +94,12 @@ async def _remove(ground: Ground) -> int:
 
 @contextmanager
 def _signals_unwind() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind the stack, as Ctrl-C does, instead of ending the process where it stands."""
+    """Signals unwind the stack, as Ctrl-C does by itself, instead of ending the process where it stands."""
 
     def unwind(number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, unwind) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, unwind) for number in SIGNALS}
     try:
         yield
     finally:

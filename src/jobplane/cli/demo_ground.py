@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from uuid import UUID
 
 from jobplane.client.queue import JobQueue
@@ -31,6 +31,10 @@ RUN_PREFIX: Final = f"{TAG}-"
 """Each run has a queue of its own, and its name begins like this."""
 KEYS: Final = "control_plane_demo"
 """The schema of the example's own tables."""
+SIGNALS: Final = tuple(
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
+)
+"""What ends a demo: in order, and with nothing left."""
 DROPPERS: Final = 4
 SILENCE: Final = 3.0
 """Seconds without a heartbeat after which a worker of an earlier run is taken for dead."""
@@ -90,12 +94,12 @@ def server_for(
         yield server
     finally:
         # A second Ctrl-C must not leave it half stopped.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         if server.keep_running:
             atexit.unregister(embedded.stop)
         else:
             embedded.stop()
-        signal.signal(signal.SIGINT, before)
 
 
 def url_of(settings: DatabaseSettings) -> str:
@@ -109,7 +113,7 @@ def url_of(settings: DatabaseSettings) -> str:
         host = ""
     else:
         host = f"{host}:{settings.port}"
-    bare = urlunsplit(("postgresql", host, f"/{quote(settings.name, safe='')}", urlencode(query), ""))
+    bare = f"postgresql://{host}/{quote(settings.name, safe='')}?{urlencode(query)}"
     return as_someone(bare, settings.user or "", settings.password or "")
 
 
@@ -121,7 +125,10 @@ def as_someone(url: str, user: str, password: str, database: str | None = None) 
     path = parts.path if database is None else f"/{quote(database, safe='')}"
     named = {"user", "password"} | ({"dbname", "database"} if database is not None else set())
     query = [(name, value) for name, value in parse_qsl(parts.query) if name not in named]
-    return urlunsplit((parts.scheme, f"{who}@{where}" if who else where, path, urlencode(query), ""))
+    # urlunsplit would leave out the slashes before an empty host.
+    return f"{parts.scheme}://{who + '@' if who else ''}{where}{path}" + (
+        f"?{urlencode(query)}" if query else ""
+    )
 
 
 class Ground:

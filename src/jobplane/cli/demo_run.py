@@ -17,7 +17,7 @@ from typing import Final, Self
 from rich.console import Console
 from rich.text import Text
 
-from jobplane.cli.demo_ground import OWNER, RUN_PREFIX, TAG, Ground
+from jobplane.cli.demo_ground import OWNER, RUN_PREFIX, SIGNALS, TAG, Ground
 from jobplane.cli.demo_projects import HANDLERS, Project
 from jobplane.cli.demo_proof import prove
 from jobplane.cli.demo_view import State, View, rows_of, view_for
@@ -55,8 +55,6 @@ class Plan:
 class Interruption:
     """Signals, while inside: the first cancels the task, unless it is cleaning up already; later ones change nothing."""
 
-    SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
     def __init__(self) -> None:
         self.number: int | None = None
         self._held = False
@@ -64,15 +62,16 @@ class Interruption:
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
-        for number in self.SIGNALS:
+        for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self._take, number)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number in self.SIGNALS:
+        for number in SIGNALS:
             asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # until the server is stopped too
         if self.number is not None and kind in (None, asyncio.CancelledError):
             raise SystemExit(128 + self.number)
 

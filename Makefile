@@ -1,6 +1,6 @@
 # Every verb is one line that also works by hand. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system check lint types bench lock clean
+.PHONY: help demo test test-system check lint types bench bench-peers lock clean
 
 # The newest Python that really runs (a version manager's shim may exist and refuse) and can make a venv.
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -13,10 +13,10 @@ demo: .venv/.ready  ## provision example projects on a real database, with a liv
 	.venv/bin/jobplane demo
 
 test: .venv/.ready  ## run the whole suite (DATABASE_URL, else an embedded server)
-	.venv/bin/pytest
+	.venv/bin/pytest -n 2 --dist loadscope
 
 test-system: .venv/.ready  ## run the suite on the newest PostgreSQL of the system, where one is installed
-	JOBPLANE_TEST_BIN_DIR=$$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1) .venv/bin/pytest
+	JOBPLANE_TEST_BIN_DIR=$$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1) .venv/bin/pytest -n 2 --dist loadscope
 
 check: lint types  ## everything but the tests: lint, types, layers, schema
 	.venv/bin/lint-imports --no-logo
@@ -32,6 +32,9 @@ types: .venv/.ready  ## mypy --strict
 
 bench: .venv/.ready  ## measure enqueue, drain and pick-up beside raw SQL
 	.venv/bin/python -m bench
+
+bench-peers: .venv/.ready  ## measure every phase beside the other queues (first: python -m bench.harness.install all)
+	.venv/bin/python -m bench --peers
 
 lock: .venv/.ready  ## recompile requirements/dev.txt from pyproject.toml (UPGRADE=--upgrade for newer versions)
 	.venv/bin/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE) --quiet --output-file requirements/dev.txt

@@ -11,6 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -109,12 +110,15 @@ async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Rec
 
 @pytest.fixture
 async def make_worker(settings: DatabaseSettings) -> AsyncIterator[Callable[..., Worker]]:
-    """Makes workers in the test profile, inside the test's process; those still running are stopped at the end."""
+    """Makes workers in the test profile, inside the test's process; those still running are stopped at the end.
+
+    `make_worker(source, **settings)`; with `url=` the worker reaches its database another way.
+    """
     made: list[Worker] = []
 
-    def make(source: JobQueue | Registry, **explicit: object) -> Worker:
+    def make(source: JobQueue | Registry, *, url: str | None = None, **explicit: object) -> Worker:
         chosen = resolve(WorkerSettings, {}, **{**TEST_PROFILE, "grace": 5, **explicit}).settings
-        worker = Worker(source, database=settings, settings=chosen)
+        worker = Worker(source, database=replace(settings, url=url or settings.url), settings=chosen)
         made.append(worker)
         return worker
 
@@ -131,11 +135,14 @@ def journal(tmp_path: Path) -> Journal:
 
 @pytest.fixture
 def spawn_worker(database_url: str, journal: Journal) -> Iterator[Callable[..., WorkerProcess]]:
-    """Starts real worker processes (`jobplane worker tests.handlers`); those still alive are killed at the end."""
+    """Starts real worker processes (`jobplane worker tests.handlers`); those still alive are killed at the end.
+
+    `spawn_worker(**environment)`; with `targets=` it runs other tasks than those of tests.handlers.
+    """
     spawned: list[WorkerProcess] = []
 
-    def spawn(**environment: str) -> WorkerProcess:
-        process = WorkerProcess(database_url, journal, environment)
+    def spawn(targets: str = "tests.handlers", **environment: str) -> WorkerProcess:
+        process = WorkerProcess(database_url, journal, environment, targets)
         spawned.append(process)
         return process
 

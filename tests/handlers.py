@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from jobplane import JobContext, task
+from jobplane import JobContext, Registry, task
 from tests.support import Journal
 
 _journal = Journal(Path(os.environ.get("JOBPLANE_TEST_JOURNAL", os.devnull)))
@@ -56,3 +56,27 @@ async def die(ctx: JobContext) -> None:
     """Kills its worker."""
     _journal.write(event="start", job=ctx.job.id, epoch=ctx.epoch)
     os._exit(137)
+
+
+@task
+async def stubborn(ctx: JobContext) -> None:
+    """Does not end, whoever asks."""
+    _journal.write(event="start", job=ctx.job.id, epoch=ctx.epoch)
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            _journal.write(event="told", job=ctx.job.id, epoch=ctx.epoch)
+
+
+@task
+def stubborn_in_thread(seconds: float) -> None:
+    """The same, synchronously."""
+    _journal.write(event="start")
+    time.sleep(seconds)
+
+
+old_release = Registry([work])
+"""What the workers of the last release know."""
+new_release = Registry([work, work_in_thread])
+"""What those of the next one know."""

@@ -103,7 +103,13 @@ class Journal:
 class WorkerProcess:
     """`jobplane worker tests.handlers` as a process of its own, in the test profile."""
 
-    def __init__(self, database_url: str, journal: Journal, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        journal: Journal,
+        environment: Mapping[str, str],
+        targets: str = "tests.handlers",
+    ) -> None:
         profile = {
             "DATABASE_URL": database_url,
             "JOBPLANE_TEST_JOURNAL": str(journal.path),
@@ -117,7 +123,7 @@ class WorkerProcess:
         self.log = journal.path.with_name(f"worker-{time.monotonic_ns()}.log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jobplane", "worker", "tests.handlers"],
+                [sys.executable, "-m", "jobplane", "worker", targets],
                 env={**os.environ, **profile, **environment},
                 cwd=Path(__file__).parent.parent,
                 stdout=log,
@@ -133,6 +139,14 @@ class WorkerProcess:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self.process.send_signal(number)
+
+    def cpu_seconds(self) -> float | None:
+        """How much it has worked so far; None where the system does not tell, or once it has ended."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     async def exit_code(self, timeout: float = 20.0) -> int:
         """Wait until it has ended; its exit code (negative: the signal that killed it)."""

@@ -24,10 +24,18 @@ def settings_page() -> str:
         "seconds in the environment, and seconds or `timedelta` in code.",
     ]
     for component in (DatabaseSettings, WorkerSettings):
-        lines += ["", f"## {component.__name__}", "", "| name | default | environment | meaning |", "|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {component.__name__}",
+            "",
+            "| name | default | environment | meaning |",
+            "|---|---|---|---|",
+        ]
         for item in fields(component):
             names = ", ".join(f"`{name}`" for name in item.metadata["env"])
-            lines.append(f"| `{item.name}` | {_shown(item.default)} | {names} | {item.metadata['sentence']} |")
+            lines.append(
+                f"| `{item.name}` | {_shown(item.default)} | {names} | {item.metadata['sentence']} |"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -68,7 +76,9 @@ def main() -> int:
         else:
             path.write_text(page, encoding="utf-8")
     if stale:
-        print(f"{', '.join(stale)} in docs/reference do not match the code: run python tools/write_reference.py")
+        print(
+            f"{', '.join(stale)} in docs/reference do not match the code: run python tools/write_reference.py"
+        )
     return 1 if stale else 0
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
 
 import asyncpg
 
-from bench.harness.phases import Phase, Result
+from bench.harness.figures import Result, middle, ratios
+from bench.harness.phases import Phase
+from bench.harness.systems import BENCH
 from jobplane.embedded import EmbeddedServer
 
 Results = Mapping[str, Mapping[str, Sequence[Result]]]
@@ -23,7 +30,7 @@ SHOWN_SETTINGS = (
 )
 
 
-def print_configuration(server: EmbeddedServer) -> None:
+def configuration(server: EmbeddedServer) -> str:
     """Machine and server, so that a figure can be read later."""
 
     async def ask() -> dict[str, str]:
@@ -36,7 +43,7 @@ def print_configuration(server: EmbeddedServer) -> None:
             await connection.close()
 
     settings = ", ".join(f"{name} {value}" for name, value in asyncio.run(ask()).items())
-    print(f"{os.cpu_count()} cores, Python {platform.python_version()}, PostgreSQL: {settings}")
+    return f"{os.cpu_count()} cores, Python {platform.python_version()}, PostgreSQL: {settings}"
 
 
 def print_table(phases: Sequence[Phase], results: Results) -> None:
@@ -45,19 +52,37 @@ def print_table(phases: Sequence[Phase], results: Results) -> None:
     for phase in phases:
         print(f"{phase.name}: {phase.sentence}")
         for adapter, runs in results[phase.name].items():
-            middle = sorted(runs, key=lambda run: run.figure(phase.unit))[len(runs) // 2]
-            print(f"  {adapter:<9} {middle.shown(phase.unit)}")
+            print(f"  {adapter:<9} {middle(runs, phase.unit).shown(phase.unit)}")
 
 
-def print_ratios(
-    phases: Sequence[Phase], results: Results, middle: Callable[[Sequence[float]], float]
-) -> None:
+def print_ratios(phases: Sequence[Phase], results: Results) -> None:
     """`ratio <phase> <ours over raw>`: more is better, also for latencies, where it is raw over ours."""
     print()
     for phase in phases:
         raw, ours = results[phase.name].get("raw"), results[phase.name].get("jobplane")
-        if not raw or not ours:
-            continue
-        pairs = [(o.figure(phase.unit), r.figure(phase.unit)) for o, r in zip(ours, raw, strict=True)]
-        ratios = [o / r if phase.unit == "jobs/s" else r / o for o, r in pairs]
-        print(f"ratio {phase.name} {middle(ratios):.2f}")
+        if raw and ours and (found := ratios(ours, raw, phase.unit)):
+            print(f"ratio {phase.name} {median(found):.2f}")
+
+
+def write_json(
+    folder: Path, settings: str, versions: Mapping[str, str], scale: float, results: Results
+) -> Path:
+    """Every run of every phase, for programs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    now = datetime.now(UTC)
+    found = {
+        "date": now.isoformat(timespec="seconds"),
+        "configuration": settings,
+        "versions": versions,
+        "scale": scale,
+        "phases": {
+            phase: {adapter: [asdict(run) for run in runs] for adapter, runs in adapters.items()}
+            for phase, adapters in results.items()
+        },
+    }
+    path = folder / f"{now:%Y-%m-%d-%H%M%S}.json"
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    return path
+
+
+RESULTS = BENCH / "results"

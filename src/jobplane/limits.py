@@ -37,12 +37,12 @@ def check_queue(value: object) -> str:
 
 def check_priority(value: object) -> int:
     """A priority: 0 (the default) to 1000; higher runs first."""
-    return _check_whole("priority", value, 0, MAX_PRIORITY)
+    return check_whole("priority", value, 0, MAX_PRIORITY)
 
 
 def check_max_attempts(value: object) -> int:
     """How many times a job may be claimed: 1 to 100, the first try included."""
-    return _check_whole("max_attempts", value, 1, MAX_ATTEMPTS)
+    return check_whole("max_attempts", value, 1, MAX_ATTEMPTS)
 
 
 def check_delay(value: object) -> timedelta:
@@ -83,6 +83,13 @@ def check_tags(value: Iterable[object]) -> tuple[str, ...]:
     return tags
 
 
+def check_whole(field: str, value: object, least: int, most: int) -> int:
+    """A whole number within its edges."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InvalidInputError(field, value, f"must be a whole number from {least} to {most}")
+    return value
+
+
 def as_timedelta(field: str, value: object, limit: str) -> timedelta:
     """A timedelta from itself or from seconds; the error names the field."""
     if isinstance(value, timedelta):
@@ -99,9 +106,3 @@ def _check_name(field: str, value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise InvalidInputError(field, value, "must be 1 to 100 characters of A-Z, a-z, 0-9, '_' and '-'")
     return str(value)
-
-
-def _check_whole(field: str, value: object, least: int, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise InvalidInputError(field, value, f"must be a whole number from {least} to {most}")
-    return value

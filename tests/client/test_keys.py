@@ -44,6 +44,20 @@ async def test_fifty_at_once_make_one_job(queue: JobQueue, sql: SQL, options: Jo
 
 
 @the_same
+async def test_fifty_in_one_statement_make_one_job(
+    queue: JobQueue, sql: SQL, options: JobQueueOptions
+) -> None:
+    """I2, I15: while other jobs are being written, the calls gather and travel together."""
+    others = [queue.enqueue("other") for _ in range(5)]
+
+    results = await asyncio.gather(*others, *(queue.enqueue("work", {"n": n}, **options) for n in range(50)))
+
+    assert len({result.id for result in results[5:]}) == 1
+    assert [result.existing for result in results[5:]].count(False) == 1
+    assert await count_jobs(sql) == 6
+
+
+@the_same
 async def test_fifty_at_once_over_many_connections_make_one_job(
     database_url: str, sql: SQL, options: JobQueueOptions
 ) -> None:

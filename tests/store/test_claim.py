@@ -145,7 +145,7 @@ async def test_jobs_of_other_queues_are_left_untouched(store: Store, sql: SQL) -
     assert [one.id for one in await claim(store, queue="mail")] == [other]
 
 
-@pytest.mark.parametrize("status", set(JobStatus) - {JobStatus.PENDING})
+@pytest.mark.parametrize("status", sorted(set(JobStatus) - {JobStatus.PENDING}))
 async def test_only_pending_jobs_are_claimed(store: Store, sql: SQL, status: JobStatus) -> None:
     job_id = await make_job(sql, status)
     before = await row_of(sql, job_id)

@@ -91,7 +91,7 @@ async def test_an_older_epoch_is_refused(store: Store, sql: SQL, outcome: Outcom
 
 
 @every_outcome
-@pytest.mark.parametrize("status", set(JobStatus) - {RUNNING})
+@pytest.mark.parametrize("status", sorted(set(JobStatus) - {RUNNING}))
 async def test_a_job_that_is_not_running_is_left_alone_even_under_its_own_epoch(
     store: Store, sql: SQL, status: JobStatus, outcome: Outcome
 ) -> None:

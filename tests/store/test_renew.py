@@ -48,7 +48,7 @@ async def test_a_late_heartbeat_never_takes_the_job_back(store: Store, sql: SQL)
     assert await row_of(sql, job_id) == before
 
 
-@pytest.mark.parametrize("status", set(JobStatus) - {JobStatus.RUNNING})
+@pytest.mark.parametrize("status", sorted(set(JobStatus) - {JobStatus.RUNNING}))
 async def test_a_job_that_is_not_running_is_no_longer_ours(store: Store, sql: SQL, status: JobStatus) -> None:
     job_id = await make_job(sql, status, lease_epoch=1)
     before = await row_of(sql, job_id)

@@ -110,7 +110,7 @@ async def test_a_job_that_was_to_be_cancelled_is_cancelled(store: Store, sql: SQ
     assert row["completed_at"] is not None
 
 
-@pytest.mark.parametrize("status", set(JobStatus) - {JobStatus.RUNNING})
+@pytest.mark.parametrize("status", sorted(set(JobStatus) - {JobStatus.RUNNING}))
 async def test_a_job_that_is_not_running_is_left_alone(store: Store, sql: SQL, status: JobStatus) -> None:
     """I10, I11."""
     job_id = await make_job(sql, status, lease_expires_at=EXPIRED)

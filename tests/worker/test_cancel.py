@@ -220,5 +220,7 @@ async def test_between_completion_and_cancel_exactly_one_wins(
 
 
 async def _is_claimed(sql: SQL, job_id: object) -> bool:
-    claimed: bool = await sql.fetchval("SELECT status = 'running' FROM control_plane.jobs WHERE id = $1", job_id)
+    claimed: bool = await sql.fetchval(
+        "SELECT status = 'running' FROM control_plane.jobs WHERE id = $1", job_id
+    )
     return claimed

@@ -44,7 +44,9 @@ async def test_the_context_shows_the_job_and_the_attempt(
     assert not second.cancelled
 
 
-async def test_the_deadline_is_the_time_that_is_left(queue: JobQueue, make_worker: Callable[..., Worker]) -> None:
+async def test_the_deadline_is_the_time_that_is_left(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
     left: dict[str, timedelta | None] = {}
 
     @queue.task(timeout=60)

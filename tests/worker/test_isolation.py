@@ -84,7 +84,9 @@ async def test_both_colours_see_the_variables_of_whoever_started_the_worker_and_
     assert current_job_id.get() is None
 
 
-async def test_timeouts_of_asyncio_work_inside_a_handler(queue: JobQueue, make_worker: Callable[..., Worker]) -> None:
+async def test_timeouts_of_asyncio_work_inside_a_handler(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
     @queue.task(max_attempts=1)
     async def impatient() -> str:
         try:

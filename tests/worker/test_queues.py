@@ -85,7 +85,9 @@ async def test_a_paused_queue_is_not_claimed_from_until_it_is_resumed(
         assert (await queue.wait(paused.id, 10)).status is JobStatus.COMPLETED
 
 
-async def test_resuming_wakes_the_workers_at_once(queue: JobQueue, make_worker: Callable[..., Worker]) -> None:
+async def test_resuming_wakes_the_workers_at_once(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
     @queue.task
     async def work() -> None: ...
 
@@ -118,11 +120,16 @@ async def test_a_type_that_this_worker_does_not_know_waits_untouched_and_shows_a
             made = await known.enqueue()
             await queue.wait(made.id, 10)
         await until(lambda: _status_is(sql, expired, "pending"))
-        shown = await until(lambda: queue.list_unclaimable())
+        shown = await until(queue.list_unclaimable)
 
     for one in unknown:
         row = await row_of(sql, one.id)
-        assert (row["status"], row["attempts"], row["lease_epoch"], row["last_error"]) == ("pending", 0, 0, None)
+        assert (row["status"], row["attempts"], row["lease_epoch"], row["last_error"]) == (
+            "pending",
+            0,
+            0,
+            None,
+        )
     assert [(entry.queue, entry.type) for entry in shown] == [("default", "from_the_next_release")]
     assert shown[0].jobs in {3, 4}
 
@@ -163,12 +170,11 @@ async def test_a_new_worker_takes_up_the_types_that_an_old_one_left(
     async def second() -> str:
         return "new"
 
-    async with old, new:
-        async with make_worker(old):
-            early = await queue.enqueue("second")
-            done_by_old = await queue.wait((await first_of_old.enqueue()).id, 10)
-            async with make_worker(new):
-                taken_up = await queue.wait(early.id, 10)
+    async with old, new, make_worker(old):
+        early = await queue.enqueue("second")
+        done_by_old = await queue.wait((await first_of_old.enqueue()).id, 10)
+        async with make_worker(new):
+            taken_up = await queue.wait(early.id, 10)
 
     assert done_by_old.result == "old"
     assert (taken_up.result, taken_up.attempts) == ("new", 1)

@@ -20,7 +20,7 @@ class UnprintableError(Exception):
 
 class TextlessError(Exception):
     def __str__(self) -> str:
-        return None  # type: ignore[return-value]
+        return None  # type: ignore[return-value]  # noqa: PLE0307 - the point of it
 
 
 class HostileError(Exception):

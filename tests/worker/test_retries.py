@@ -36,7 +36,9 @@ async def test_a_failed_attempt_is_recorded_and_followed_by_another_until_one_su
     assert first["started_at"] <= first["ended_at"] <= second["started_at"]
 
 
-async def test_a_job_whose_attempts_are_used_up_is_failed(queue: JobQueue, make_worker: Callable[..., Worker]) -> None:
+async def test_a_job_whose_attempts_are_used_up_is_failed(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
     runs = 0
 
     @queue.task(max_attempts=3, retry=NOW)
@@ -65,13 +67,20 @@ async def test_a_job_whose_attempts_are_used_up_is_failed(queue: JobQueue, make_
     ids=["fixed", "linear", "listed"],
 )
 async def test_the_next_attempt_is_due_when_the_policy_says(
-    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, policy: RetryPolicy, attempt: int, seconds: int
+    queue: JobQueue,
+    make_worker: Callable[..., Worker],
+    sql: SQL,
+    policy: RetryPolicy,
+    attempt: int,
+    seconds: int,
 ) -> None:
     @queue.task(retry=policy)
     async def broken() -> None:
         raise ValueError
 
-    job_id = await make_job(sql, type="broken", attempts=attempt - 1, lease_epoch=attempt - 1, max_attempts=10)
+    job_id = await make_job(
+        sql, type="broken", attempts=attempt - 1, lease_epoch=attempt - 1, max_attempts=10
+    )
 
     async with make_worker(queue):
         waits = await until(lambda: _wait_for_next(sql, job_id))
@@ -94,7 +103,9 @@ async def test_a_job_may_have_delays_of_its_own(
         ended = await queue.wait(final.id, 10)
 
     assert timedelta(hours=1, minutes=59) < waits <= timedelta(hours=2)
-    assert (ended.status, ended.attempts) == (JobStatus.FAILED, 1), "which errors are final stays the type's choice"
+    assert (ended.status, ended.attempts) == (JobStatus.FAILED, 1), (
+        "which errors are final stays the type's choice"
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,7 +120,11 @@ async def test_a_job_may_have_delays_of_its_own(
     ids=["only: listed", "only: other", "never: listed", "never: other", "only: no Exception"],
 )
 async def test_a_policy_may_retry_after_some_exceptions_only(
-    queue: JobQueue, make_worker: Callable[..., Worker], policy: RetryPolicy, error: BaseException, attempts: int
+    queue: JobQueue,
+    make_worker: Callable[..., Worker],
+    policy: RetryPolicy,
+    error: BaseException,
+    attempts: int,
 ) -> None:
     @queue.task(max_attempts=3, retry=policy)
     async def broken() -> None:
@@ -153,7 +168,9 @@ async def test_arguments_that_do_not_fit_are_a_recorded_failure_that_the_next_de
     async with make_worker(queue):
         job = await queue.wait(made.id, 10)
 
-    assert (job.status, job.attempts) == (JobStatus.FAILED, 2), "retried although the policy names other errors"
+    assert (job.status, job.attempts) == (JobStatus.FAILED, 2), (
+        "retried although the policy names other errors"
+    )
     assert (job.last_error or "").startswith("InvalidArgumentsError: arguments must fit")
 
 
@@ -172,7 +189,9 @@ async def test_members_of_the_payload_that_the_handler_does_not_know_are_ignored
     assert job.result == 2
 
 
-async def test_an_at_most_once_job_is_not_tried_again(queue: JobQueue, make_worker: Callable[..., Worker]) -> None:
+async def test_an_at_most_once_job_is_not_tried_again(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
     runs = 0
 
     @queue.task(at_most_once=True, retry=NOW)
@@ -252,7 +271,9 @@ async def _wait_for_next(sql: SQL, job_id: UUID) -> timedelta | None:
     row = await row_of(sql, job_id)
     if row["status"] != "pending" or row["last_error"] is None:
         return None
-    waits: timedelta = await sql.fetchval("SELECT scheduled_at - now() FROM control_plane.jobs WHERE id = $1", job_id)
+    waits: timedelta = await sql.fetchval(
+        "SELECT scheduled_at - now() FROM control_plane.jobs WHERE id = $1", job_id
+    )
     return waits
 
 

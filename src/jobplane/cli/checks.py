@@ -234,6 +234,8 @@ _TABLES: Final[Mapping[str, _Check]] = {
     "workers": _workers,
     "leases": _leases,
 }
+NAMES: Final = ("connection", *_SERVER, *_TABLES)
+"""All checks, in their order."""
 
 
 def _some(names: list[str]) -> str:

@@ -30,7 +30,7 @@ def enqueue(  # noqa: PLR0913 - each option of a job is one here
     payload: Annotated[
         str,
         typer.Argument(
-            metavar="[PAYLOAD]",
+            metavar="PAYLOAD",
             help="A JSON object; @FILE reads it from a file, - from stdin.",
             show_default=False,
         ),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from jobplane.cli.demo import demo
 from jobplane.cli.doctor import doctor
 from jobplane.cli.enqueue import enqueue
 from jobplane.cli.jobs import jobs
@@ -20,7 +21,7 @@ app = typer.Typer(
     help="A job queue for Python on PostgreSQL.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a plain traceback, without the values of locals
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -42,13 +43,14 @@ def jobplane(
     """A job queue for Python on PostgreSQL, and nothing beside it."""
 
 
+app.command()(demo)
 app.add_typer(migrate, name="migrate")
 app.command()(worker)
 app.command()(enqueue)
-app.command()(doctor)
 app.add_typer(jobs, name="jobs")
 app.add_typer(queues, name="queues")
 app.add_typer(workers, name="workers")
+app.command()(doctor)
 
 
 def run() -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from jobplane.cli.output import console, plain
 from jobplane.events import DatabaseRecovered, JobFinished, ServiceFailed, WorkerStopping
+from jobplane.failure import report_of
 from jobplane.worker.worker import Worker
 
 PER_SECOND: Final = 4
@@ -23,13 +24,17 @@ PER_SECOND: Final = 4
 WINDOW: Final = 5.0
 """Seconds over which the throughput is measured."""
 MOST_ROWS: Final = 15
+FAILING_FOR: Final = 10.0
+"""Seconds for which a failure is shown."""
 
 
 @contextmanager
 def watching(worker: Worker) -> Iterator[None]:
     """Draw the worker until the block ends; log lines appear above the picture."""
     view = _View(worker)
-    with Live(get_renderable=view.draw, console=console(), refresh_per_second=PER_SECOND):
+    with Live(get_renderable=view.draw, console=console(), refresh_per_second=PER_SECOND) as live:
+        # Live hides the cursor, and a worker that is killed could not bring it back.
+        live.console.show_cursor(show=True)
         yield
 
 
@@ -43,7 +48,7 @@ class _View:
         self._outcomes: Counter[str] = Counter()
         self._by_queue: Counter[str] = Counter()
         self._totals: deque[tuple[float, int]] = deque([(self._started, 0)])
-        self._failing: dict[str, str] = {}
+        self._failing: dict[str, tuple[float, str]] = {}
         self._stopping = ""
         worker.events.subscribe(JobFinished, self._job_finished)
         worker.events.subscribe(WorkerStopping, self._worker_stopping)
@@ -61,7 +66,8 @@ class _View:
         )
 
     def _service_failed(self, event: ServiceFailed) -> None:
-        self._failing[event.service] = str(event.error).partition("\n")[0]
+        words = report_of(event.error).message.partition("\n")[0]
+        self._failing[event.service] = (time.monotonic(), words)
 
     def _recovered(self, event: DatabaseRecovered) -> None:
         self._failing.pop(event.service, None)
@@ -75,9 +81,12 @@ class _View:
         parts: list[RenderableType] = [self._heading(outcomes), self._queues(by_queue), self._running()]
         if self._stopping:
             parts.append(Text(self._stopping, style="yellow"))
+        # Not every service says that it works again; one that still fails says so within seconds.
+        lately = time.monotonic() - FAILING_FOR
         parts += [
-            Text(f"{service}: {plain(words)}", style="red", overflow="ellipsis", no_wrap=True)
-            for service, words in list(self._failing.items())[:3]
+            Text.assemble(f"{service}: ", plain(words), style="red", overflow="ellipsis", no_wrap=True)
+            for service, (when, words) in list(self._failing.items())
+            if when > lately
         ]
         return Group(*parts)
 

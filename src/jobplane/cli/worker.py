@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import importlib.util
 import logging
 import math
 import os
 import random
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -17,7 +20,7 @@ from typing import Annotated, Final
 
 import typer
 
-from jobplane.cli.failures import expected_errors, run_async
+from jobplane.cli.failures import ExitCode, expected_errors, run_async
 from jobplane.cli.options import DatabaseURL, Schema, database_settings, given, under_options, worker_option
 from jobplane.cli.targets import Targets, load_targets
 from jobplane.cli.watch import watching
@@ -108,7 +111,7 @@ def worker(  # noqa: PLR0913 - each setting is an option
         _set_up_logging(log_format, LogLevel.WARNING if watch and log_level is LogLevel.INFO else log_level)
         found = load_targets(targets)
         database = _database_of(found, database_url, schema)
-        run_async(_work(Worker(found.registry, database=database, settings=settings), watch=watch))
+        run_async(_work(Worker(found.registry, database=database, settings=settings), watch=watch), _runner)
 
 
 async def _work(worker: Worker, *, watch: bool) -> None:
@@ -117,6 +120,10 @@ async def _work(worker: Worker, *, watch: bool) -> None:
     LogSubscriber(worker.events)
     with watching(worker) if watch else nullcontext():
         await worker.run()
+    if worker.running_jobs():
+        # Handlers that ignore their cancellation: the loop would wait for them, and they end with the process.
+        logging.shutdown()
+        os._exit(ExitCode.DONE)
 
 
 async def _ready(settings: DatabaseSettings) -> bool:
@@ -159,6 +166,14 @@ async def _migrations_of(settings: DatabaseSettings) -> list[MigrationStatus]:
                 said = time.monotonic()
                 logger.warning("waiting for the database: %s", str(error).partition("\n")[0])
         await asyncio.sleep(random.uniform(0.5, 1.5) * LOOK_AGAIN)  # noqa: S311 - spread, not secrecy
+
+
+def _runner() -> asyncio.Runner:
+    # The quicker event loop, where the extra jobplane[uvloop] is installed.
+    if importlib.util.find_spec("uvloop") is None:
+        return asyncio.Runner()
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    return asyncio.Runner(loop_factory=new_event_loop)
 
 
 def _database_of(found: Targets, url: str | None, schema: str | None) -> DatabaseSettings:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
+from jobplane.errors import StatementError
 from jobplane.job import EnqueueJobResult, NewJob
 
 MAX_BATCH: Final = 1000
@@ -72,26 +73,24 @@ class Batcher:
 async def _insert_all(lane: Insert, batch: list[tuple[NewJob, asyncio.Future[EnqueueJobResult]]]) -> None:
     try:
         results = await lane([job for job, _ in batch])
-    except Exception as error:  # noqa: BLE001 - handed to the callers
-        await _insert_singly(lane, batch, error)
-        return
-    for (_, future), result in zip(batch, results, strict=True):
-        if not future.done():
-            future.set_result(result)
-
-
-async def _insert_singly(
-    lane: Insert, batch: list[tuple[NewJob, asyncio.Future[EnqueueJobResult]]], error: Exception
-) -> None:
-    # One job that the database refuses must not take its neighbours with it. Ids are the clients', so
-    # repeating an insert whose answer was lost makes no second job.
-    for job, future in batch:
-        if future.done():
-            continue
+    except StatementError as error:
         if len(batch) == 1:
+            _fail(batch, error)
+            return
+        # One job that the database refuses must not take its neighbours with it. Ids are the clients', so
+        # repeating an insert whose answer was lost makes no second job.
+        for item in batch:
+            await _insert_all(lane, [item])
+    except Exception as error:  # noqa: BLE001 - handed to the callers
+        # A server that is away is away for each of them: trying one by one would take as many times as long.
+        _fail(batch, error)
+    else:
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+
+def _fail(batch: list[tuple[NewJob, asyncio.Future[EnqueueJobResult]]], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
             future.set_exception(error)
-            continue
-        try:
-            future.set_result((await lane([job]))[0])
-        except Exception as own:  # noqa: BLE001 - handed to its caller
-            future.set_exception(own)

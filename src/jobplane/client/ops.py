@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, TypeAlias, TypeVar, cast
 from uuid import UUID
@@ -25,7 +25,7 @@ from jobplane.errors import (
     shown,
 )
 from jobplane.job import TERMINAL, Attempt, EnqueueJobResult, Job, JobStatus, NewJob
-from jobplane.limits import MAX_ATTEMPTS, as_timedelta, check_queue, check_type
+from jobplane.limits import MAX_ATTEMPTS, as_timedelta, check_key, check_queue, check_type, check_whole
 from jobplane.payload import decode_json
 from jobplane.sql import SQLValue, channel
 from jobplane.store.failures import is_unique_violation
@@ -71,7 +71,7 @@ def insert(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
             results[result.id] = result
         missing = [job for job in missing if job.id not in results]
         if not missing:
-            return [results[job.id] for job in jobs]
+            return _answers(jobs, results)
         twins = yield Query(
             "job/find_twins",
             {
@@ -88,10 +88,20 @@ def insert(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
         # What stood in the way may have ended between the two statements: then there is room now.
         missing = [job for job in missing if job.id not in results]
         if not missing:
-            return [results[job.id] for job in jobs]
+            return _answers(jobs, results)
     raise DatabaseUnavailableError(
         f"unique key {shown(missing[0].unique_key)} changed hands {INSERT_TRIES} times while it was enqueued; try again"
     )
+
+
+def _answers(jobs: Sequence[NewJob], results: Mapping[UUID, EnqueueJobResult]) -> list[EnqueueJobResult]:
+    # Of several wishes with one id the first made the job, and the others found it.
+    answers, answered = [], set[UUID]()
+    for job in jobs:
+        result = results[job.id]
+        answers.append(replace(result, existing=True) if job.id in answered else result)
+        answered.add(job.id)
+    return answers
 
 
 def insert_in_transaction(
@@ -151,8 +161,7 @@ def list_jobs(
     limit: int = 25,
 ) -> Steps[JobPage]:
     """A page of jobs, newest first."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInputError("limit", limit, f"must be a whole number from 1 to {MAX_PAGE}")
+    check_whole("limit", limit, 1, MAX_PAGE)
     if status is not None and status not in set(JobStatus):
         raise InvalidInputError("status", status, f"must be one of {', '.join(JobStatus)}")
     before = None
@@ -167,7 +176,7 @@ def list_jobs(
             "status": None if status is None else str(status),
             "type": None if type is None else check_type(type),
             "queue": None if queue is None else check_queue(queue),
-            "tag": tag,
+            "tag": None if tag is None else check_key("tag", tag),
             "before": before,
             # One more than asked for tells whether there is a next page.
             "limit": limit + 1,
@@ -185,10 +194,7 @@ def list_attempts(job_id: UUID) -> Steps[list[Attempt]]:
 
 def retry(job_id: UUID, extra_attempts: int = 0) -> Steps[str]:
     """Run an ended job again; returns its queue, to be woken."""
-    if not 0 <= extra_attempts <= MAX_ATTEMPTS:
-        raise InvalidInputError(
-            "extra_attempts", extra_attempts, f"must be a whole number from 0 to {MAX_ATTEMPTS}"
-        )
+    check_whole("extra_attempts", extra_attempts, 0, MAX_ATTEMPTS)
     try:
         rows = yield Query("job/retry", {"id": str(_checked_id(job_id)), "extra_attempts": extra_attempts})
     except StatementError as error:

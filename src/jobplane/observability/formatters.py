@@ -11,9 +11,19 @@ MOST_BYTES: Final = 8192
 """The longest line, in bytes."""
 CONTEXT: Final = ("job_id", "job_type", "attempt")
 """What a record may say of the job that it is about, in this order."""
-FACTS: Final = ("event", "outcome", "queue", "duration_ms", "error_type", "error_at", "service", "worker_id")
+FACTS: Final = (
+    "event",
+    "outcome",
+    "queue",
+    "duration_ms",
+    "again_in_s",
+    "error_type",
+    "error_at",
+    "service",
+    "worker_id",
+)
 """Further fields of the worker's own records; JSON only, as the text has them in words."""
-_LEVEL_WIDTH: Final = 7
+_FIELDS: Final = (*CONTEXT, *FACTS)
 
 
 def printable(text: str, most: int = MOST_BYTES) -> str:
@@ -28,40 +38,63 @@ def printable(text: str, most: int = MOST_BYTES) -> str:
 class TextFormatter(logging.Formatter):
     """`2026-01-31T12:00:00.123Z INFO    message`; an exception follows on lines that begin with a bar."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = _Clock()
+
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        context = "".join(
-            f" {name}={printable(str(value), 200)}"
-            for name in CONTEXT
-            if (value := getattr(record, name, None)) is not None and not hasattr(record, "event")
-        )
-        line = (
-            f"{_time_of(record)} {record.levelname:<{_LEVEL_WIDTH}} {printable(record.getMessage())}{context}"
-        )
-        return "\n".join([_cut(line, MOST_BYTES), *_bars(self._exception_of(record))])
-
-    def _exception_of(self, record: logging.LogRecord) -> str:
-        return self.formatException(record.exc_info) if record.exc_info else ""
+        line = f"{self._clock.text(record.created)} {record.levelname:<7} {printable(record.getMessage())}"
+        if not hasattr(record, "event"):
+            # The worker's own lines name the job in words.
+            line += "".join(
+                f" {name}={printable(str(value), 200)}"
+                for name in CONTEXT
+                if (value := getattr(record, name, None)) is not None
+            )
+        line = _cut(line, MOST_BYTES)
+        return "\n".join([line, *_bars(self.formatException(record.exc_info))]) if record.exc_info else line
 
 
 class JSONFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, then what is known of the job."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = _Clock()
+
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line of JSON."""
         entry: dict[str, object] = {
-            "time": _time_of(record),
+            "time": self._clock.text(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for name in (*CONTEXT, *FACTS):
-            value = getattr(record, name, None)
+        known = vars(record)
+        for name in _FIELDS:
+            value = known.get(name)
             if value is not None:
                 entry[name] = value if isinstance(value, int | float) else str(value)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return _fitted(entry)
+
+
+class _Clock:
+    """Times as ISO text. A busy worker writes thousands of lines in one second, so its text is kept."""
+
+    def __init__(self) -> None:
+        self._kept = (0, "")
+
+    def text(self, created: float) -> str:
+        """UTC, to the millisecond."""
+        second = int(created)
+        known, text = self._kept
+        if second != known:
+            text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._kept = (second, text)
+        return f"{text}.{int((created - second) * 1000):03}Z"
 
 
 def _fitted(entry: dict[str, object]) -> str:
@@ -78,13 +111,9 @@ def _fitted(entry: dict[str, object]) -> str:
     return line
 
 
-def _time_of(record: logging.LogRecord) -> str:
-    return (
-        datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
-
-
 def _cut(line: str, most: int) -> str:
+    if len(line) * 4 <= most:
+        return line
     encoded = line.encode(errors="backslashreplace")
     return line if len(encoded) <= most else encoded[: most - 3].decode(errors="ignore") + "…"
 

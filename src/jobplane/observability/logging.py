@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import timedelta
 from typing import Final
 
 from jobplane.context import current_job_id
@@ -86,24 +87,29 @@ class LogSubscriber:
 
     def _job_finished(self, event: JobFinished) -> None:
         claim, milliseconds = event.claim, event.seconds * 1000
-        outcome, error = _told(event.outcome)
-        facts = {"outcome": outcome, "queue": claim.queue, "duration_ms": round(milliseconds, 3)}
-        error_type, error_at = "", ""
+        outcome, delay, error = _told(event.outcome)
+        facts = _about(claim, "JobFinished")
+        facts.update(outcome=outcome, queue=claim.queue, duration_ms=round(milliseconds, 3))
+        again = cause = ""
+        if delay is not None:
+            facts.update(again_in_s=delay.total_seconds())
+            again = f", again in {delay.total_seconds():.1f} s,"
         if error is not None:
-            facts["error_type"] = error_type = error.type
-            facts["error_at"] = error_at = error.frames[-1] if error.frames else ""
+            where = error.frames[-1] if error.frames else ""
+            facts.update(error_type=error.type, error_at=where)
+            cause = f" {error.type} at {where}" if where else f" {error.type}"
         logger.info(
-            "%s %s %s attempt=%d/%d %.1f ms queue=%s%s%s",
+            "%s %s %s%s attempt=%d/%d %.1f ms queue=%s%s",
             claim.type,
-            claim.id,
+            facts["job_id"],
             outcome,
+            again,
             claim.attempt,
             claim.max_attempts,
             milliseconds,
             claim.queue,
-            error_type and f" {error_type}",
-            error_at and f" at {error_at}",
-            extra=_about(claim, "JobFinished") | facts,
+            cause,
+            extra=facts,
         )
 
     def _job_started(self, event: JobStarted) -> None:
@@ -211,19 +217,20 @@ def _about(claim: Claim, event: str) -> dict[str, str | int | float]:
     return {"event": event, "job_id": str(claim.id), "job_type": claim.type, "attempt": claim.attempt}
 
 
-def _told(outcome: Outcome) -> tuple[str, ErrorReport | None]:
+def _told(outcome: Outcome) -> tuple[str, timedelta | None, ErrorReport | None]:
+    """The outcome in one word that stays the same, when the job runs again, and what went wrong."""
     match outcome:
         case Completed():
-            return "completed", None
+            return "completed", None, None
         case Failed(error=error):
-            return "failed", error
+            return "failed", None, error
         case Rescheduled(error=error, delay=delay):
-            return f"fails for now, again in {delay.total_seconds():.1f} s", error
+            return "rescheduled", delay, error
         case Snoozed(delay=delay):
-            return f"snoozed for {delay.total_seconds():.1f} s", None
+            return "snoozed", delay, None
         case Cancelled():
-            return "cancelled", None
+            return "cancelled", None, None
         case Released():
-            return "released", None
+            return "released", None, None
         case Lost():
-            return "lost", None
+            return "lost", None, None

@@ -110,7 +110,8 @@ class Database:
         try:
             yield connection
         except BaseException as error:
-            if sqlstate_of(error) == "25006" or isinstance(error, TimeoutError):
+            # Giving back a connection whose statement was cancelled would wait for the server, however long.
+            if sqlstate_of(error) == "25006" or isinstance(error, TimeoutError | asyncio.CancelledError):
                 connection.terminate()
             raise
         finally:
@@ -168,8 +169,8 @@ class Lane:
             connection = self._connection = await self._database.connect()
         try:
             return await connection.fetch(statement.numbered, *values)
-        except Exception as error:
-            if reaction_to(error) in (Reaction.RECONNECT, Reaction.BACK_OFF):
+        except BaseException as error:
+            if _spoils_connection(error):
                 self._connection = None
                 connection.terminate()
             raise
@@ -179,7 +180,7 @@ class Lane:
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
             with suppress(TimeoutError, OSError):  # it is being given up anyway
-                await connection.close(timeout=timeout)
+                await asyncio.wait_for(connection.close(), timeout)
 
 
 async def connect(
@@ -215,11 +216,20 @@ async def connect(
             command_timeout=None if limit is None else limit.total_seconds(),
             server_settings={"application_name": application_name},
         )
-    except (ValueError, asyncpg.exceptions.ClientConfigurationError) as error:
-        raise ConfigurationError(f"the database URL {where} cannot be read: {error}") from error
+    except (ValueError, asyncpg.exceptions.ClientConfigurationError):
+        # The driver's own words may quote a piece of the password, so they are not passed on.
+        raise ConfigurationError(
+            f"the database URL {where} cannot be read: write it as postgresql://user:password@host:5432/name, with "
+            "special characters in user and password percent-encoded"
+        ) from None
     if setup:
         await connection.execute(setup)
     return connection
+
+
+def _spoils_connection(error: BaseException) -> bool:
+    cancelled = isinstance(error, asyncio.CancelledError)
+    return cancelled or reaction_to(error) in (Reaction.RECONNECT, Reaction.BACK_OFF)
 
 
 async def _no_reset(_connection: object) -> None:

@@ -189,6 +189,8 @@ class Migrator:
         connection = await self._connected()
         try:
             yield connection
+        except asyncpg.PostgresError as error:
+            raise translated(error, "migrate") from error
         finally:
             await connection.close()
 

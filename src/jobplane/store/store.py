@@ -131,6 +131,12 @@ class Store:
         )
         return {row[0] for row in rows}
 
+    async def locked(self, claims: Sequence[Claim]) -> set[UUID]:
+        """Which of these rows someone else keeps locked."""
+        args: dict[str, SQLValue] = {"ids": [claim.id for claim in claims]}
+        rows = await self._over.fetch(self.database.statement("job/locked"), args)
+        return {row[0] for row in rows}
+
     async def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[LeaseReport]:
         """Extend leases; says of each job whether it is still ours and whether someone wants it cancelled."""
         rows = await self._over.fetch(
@@ -168,16 +174,23 @@ class Store:
 
     async def prune(self, settings: WorkerSettings, limit: int = 1000) -> int:
         """Delete up to `limit` ended jobs past their retention; returns how many."""
-        rows = await self._over.fetch(
-            self.database.statement("job/prune"),
+        statement = self.database.statement("job/prune")
+        values = statement.positions(
             {
                 "keep_completed": settings.keep_completed.total_seconds(),
                 "keep_failed": settings.keep_failed.total_seconds(),
                 "keep_cancelled": settings.keep_cancelled.total_seconds(),
                 "limit": limit,
-            },
+            }
         )
-        return len(rows)
+
+        async def attempt() -> int:
+            async with self.database.connection() as connection, connection.transaction():
+                # The index on scheduled_at is a BRIN, which only a bitmap scan can read.
+                await connection.execute("SET LOCAL enable_bitmapscan = on")
+                return len(await connection.fetch(statement.numbered, *values))
+
+        return await self.database.patiently(statement.name, attempt)
 
     async def take_duty(self, name: str, interval: timedelta, worker_id: str) -> bool:
         """Whether the duty was due and is now ours to do."""

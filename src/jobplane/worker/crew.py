@@ -7,9 +7,11 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
+from jobplane.errors import DatabaseError
 from jobplane.events import Events, JobLost
 from jobplane.failure import ErrorReport
 from jobplane.job import Claim
@@ -34,8 +36,10 @@ from jobplane.worker.threads import Threads
 from jobplane.worker.watchdog import Watchdog
 
 REPORTERS: Final = 2
-LAST_WORDS: Final = 0.7
+LAST_WORDS: Final = 0.5
 """Seconds beyond the grace period in which interrupted jobs are handed back."""
+CLOSING: Final = 0.2
+"""Seconds for closing connections in order."""
 FINISH_CLAIM: Final = 0.5
 """Seconds to wait for the answer of a claim that is under way when the worker stops."""
 POOL: Final = 3
@@ -128,24 +132,23 @@ class Crew:
 
         Returns how many handlers were interrupted after `grace` seconds.
         """
+        grace_ends = time.monotonic() + grace
         self._hand_back_waiting()
-        await self._stop_claiming()
-        self._hand_back_waiting()
-        await self._until_idle(grace)
+        await asyncio.gather(self._stop_claiming(), self._until_idle(grace))
+        self._hand_back_waiting()  # what the last claim brought
+        await self._until_idle(grace_ends - time.monotonic())
         interrupted = [running for slots in self._slots for running in slots.running.values()]
         for running in interrupted:
             running.stop(StopReason.SHUTDOWN)
         end = time.monotonic() + LAST_WORDS
         await self._until_idle(LAST_WORDS / 2)
-        await self._inbox.drained(max(end - time.monotonic(), 0.1))
+        await self._inbox.drained(max(grace_ends, end) - time.monotonic())
+        await self._heartbeat.stop(CLOSING)  # a beat after the goodbye would bring the worker's row back
         await self._leave(interrupted=bool(interrupted), seconds=max(end - time.monotonic(), 0.1))
-        for runner in self._runners:
-            await runner.stop()
-        for service in self._services:
-            await service.stop()
-        await self._heartbeat.stop(0.3)
+        await asyncio.gather(*(runner.stop() for runner in self._runners))
+        await asyncio.gather(*(service.stop() for service in self._services))
         self._threads.close()
-        await asyncio.gather(self._database.close(0.2), *(lane.close(0.2) for lane in self._lanes))
+        await asyncio.gather(self._database.close(CLOSING), *(lane.close(CLOSING) for lane in self._lanes))
         return len(interrupted)
 
     def _store_of_its_own(self) -> Store:
@@ -181,7 +184,8 @@ class Crew:
             await self._store.leave(self._worker_id)
 
         # With the database away this cannot succeed: leases and the old heartbeat will tell.
-        await asyncio.wait({asyncio.create_task(say_goodbye())}, timeout=seconds)
+        with suppress(TimeoutError, DatabaseError):
+            await asyncio.wait_for(say_goodbye(), seconds)
 
     def running_count(self) -> int:
         """How many handlers run now."""

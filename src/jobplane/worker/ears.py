@@ -36,6 +36,7 @@ class Ears(Service):
 
     def _heard(self, word: str | None) -> None:
         if word is None:
+            self.recovered()
             for claimer in self._claimers.values():
                 claimer.something_new()
         elif word.startswith(CANCEL):

@@ -79,7 +79,7 @@ class Executor:
         try:
             result = await self._call(task, running)
             outcome = self._decided(result, running, task)
-        except BaseException as error:  # whatever a handler raises is its outcome (I19)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome (I19)
             if running.stop_reason is not None and isinstance(
                 error, asyncio.CancelledError | JobCancelledError
             ):
@@ -87,7 +87,8 @@ class Executor:
             else:
                 outcome = self._failed(running, task, error)
         finally:
-            slots.running.pop(claim.id, None)
+            if slots.running.get(claim.id) is running:  # and not a later claim of the same job
+                del slots.running[claim.id]
             _forget_cancellation(running)
         if self._events.wants(JobFinished):
             self._events.emit(JobFinished(claim, outcome, time.monotonic() - started))

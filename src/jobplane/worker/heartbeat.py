@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from jobplane.events import Events, LoopBlocked, ServiceFailed
+from jobplane.events import DatabaseRecovered, Events, LoopBlocked, ServiceFailed
 from jobplane.job import Claim
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.store.database import Database
@@ -89,15 +89,19 @@ class Heartbeat:
         self._beating = partial(loop.call_soon_threadsafe, task.cancel)
         database = Database(self._database, size=1, application_name="jobplane heartbeat")
         store = Store(database)
-        warned = False
+        warned = failing = False
         try:
             while not self._stopping:
                 warned = self._watch_loop(warned=warned)
                 try:
                     pause = await asyncio.wait_for(self._beat(store), self._interval * 2)
                 except Exception as error:  # noqa: BLE001 - a heartbeat goes on as long as its worker lives
-                    pause = self._interval / 4
+                    pause, failing = self._interval / 4, True
                     self._events.emit(ServiceFailed("heartbeat", error, pause))
+                else:
+                    if failing:
+                        failing = False
+                        self._events.emit(DatabaseRecovered("heartbeat"))
                 await asyncio.sleep(pause)
         finally:
             self._beating = None

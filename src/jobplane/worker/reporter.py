@@ -1,7 +1,8 @@
 """Gathers outcomes and writes them in batches, fenced by id and epoch.
 
 Each batch holds what piled up while the last one was written: an idle worker reports at once, a busy one in
-hundreds, without a timer. An outcome that cannot be written now is kept and tried again until its lease is over.
+hundreds, without a timer. An outcome that cannot be written now is kept and tried again; whether it still counts
+is for the row's epoch to say.
 """
 
 from __future__ import annotations
@@ -9,18 +10,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from jobplane.errors import StatementError
-from jobplane.events import Events, JobLost, JobsReported
-from jobplane.failure import ErrorReport
+from jobplane.events import Events, JobLost, JobsReported, ServiceFailed
+from jobplane.failure import ErrorReport, storable
 from jobplane.job import Claim
 from jobplane.outcome import Completed, Failed, Lost, Outcome
+from jobplane.store.failures import is_lock_conflict
 from jobplane.store.store import Store
 from jobplane.worker.service import Service
 
 MAX_BATCH: Final = 1000
+LOOK_AGAIN: Final = 0.5
+"""Seconds between two looks at a row that someone keeps locked."""
+REFUSED: Final = "OutcomeRefused"
+Ended: TypeAlias = tuple[Claim, Outcome]
 
 
 class Reporter(Service):
@@ -38,12 +44,18 @@ class Reporter(Service):
         self._write_progress = write_progress
         self._inbox = inbox
         self._store = store
+        self.busy = False
+        """Writing, or waiting after a failure."""
         inbox.reporters.append(self)
 
     async def run_once(self) -> float:
         """Write one batch."""
+        self.busy = True
         done, ended = self._inbox.take(MAX_BATCH)
         try:
+            if again := self._inbox.take_aside():
+                ended += again
+                ended = await self._without_locked(ended)
             await self._write_progress([*done, *(claim for claim, _ in ended)])
             if done:
                 await self._write(done, [])
@@ -54,42 +66,50 @@ class Reporter(Service):
         finally:
             # Whatever interrupted the writing, nothing that a handler decided is forgotten.
             self._inbox.put_back(done, ended)
+        self.busy = False
         return 0.0 if self._inbox else 3600.0
 
     async def _write(self, done: list[Claim], ended: list[tuple[Claim, Outcome]]) -> None:
         try:
             ours = await (self._store.complete(done) if done else self._store.finish(ended))
         except StatementError as error:
-            await self._write_apart(done, ended, error)
+            await self._write_apart([*((claim, Completed()) for claim in done), *ended], error)
             return
         claims = done or [claim for claim, _ in ended]
         for claim in claims:
-            self._inbox.writing.pop(claim.id, None)
+            self._inbox.forget(claim)
             if claim.id not in ours:
                 self._events.emit(JobLost(claim, "its outcome was refused: the lease had passed on"))
         self._events.emit(JobsReported([claim.id for claim in claims if claim.id in ours]))
-        self._inbox.written()
 
-    async def _write_apart(
-        self, done: list[Claim], ended: list[tuple[Claim, Outcome]], error: StatementError
-    ) -> None:
-        # One row that cannot be written (or that someone keeps locked) must not hold up the others.
-        both: list[tuple[Claim, Outcome]] = [*((claim, Completed()) for claim in done), *ended]
-        if len(both) > 1:
+    async def _write_apart(self, both: list[Ended], error: StatementError) -> None:
+        # One row that cannot be written must not hold up the others.
+        if is_lock_conflict(error):
+            free = await self._without_locked(both)
+            if len(free) == len(both):
+                raise error  # nobody holds a lock any more: run_once keeps them for the next try
+            self._events.emit(ServiceFailed(self.name, error, LOOK_AGAIN))
+            if free:
+                await self._write([], free)
+        elif len(both) > 1:
             middle = len(both) // 2
             await self._write([], both[:middle])
             await self._write([], both[middle:])
-            return
-        claim, outcome = both[0]
-        if time.monotonic() > claim.lease_ends:
-            self._inbox.writing.pop(claim.id, None)
-            self._events.emit(
-                JobLost(claim, f"its outcome could not be written before the lease ended: {error}")
-            )
-        elif isinstance(outcome, Completed) and outcome.result is not None:
-            self._inbox.put(claim, Failed(ErrorReport("ResultRefused", str(error))))
         else:
-            raise error  # run_once keeps it for the next try
+            self._refused(*both[0], error)
+
+    async def _without_locked(self, both: list[Ended]) -> list[Ended]:
+        locked = await self._store.locked([claim for claim, _ in both])
+        self._inbox.set_aside([(claim, outcome) for claim, outcome in both if claim.id in locked])
+        return [(claim, outcome) for claim, outcome in both if claim.id not in locked]
+
+    def _refused(self, claim: Claim, outcome: Outcome, error: StatementError) -> None:
+        if isinstance(outcome, Failed) and outcome.error.type == REFUSED:
+            # Not even this can be stored: let the lease run out, and the rescuer decide.
+            self._inbox.forget(claim)
+            self._events.emit(JobLost(claim, f"its outcome cannot be stored: {error}"))
+        else:
+            self._inbox.put(claim, Failed(ErrorReport(REFUSED, storable(str(error)))))
 
 
 class Inbox:
@@ -101,6 +121,8 @@ class Inbox:
         """Claims whose outcome is not durable yet: heartbeats go on for them."""
         self._done: list[Claim] = []
         self._ended: list[tuple[Claim, Outcome]] = []
+        self._aside: list[Ended] = []
+        self._aside_due = False
         self._empty = asyncio.Event()
         self._next = 0
 
@@ -121,8 +143,33 @@ class Inbox:
 
     def put_back(self, done: list[Claim], ended: list[tuple[Claim, Outcome]]) -> None:
         """What could not be written."""
-        self._done.extend(claim for claim in done if claim.id in self.writing)
-        self._ended.extend((claim, outcome) for claim, outcome in ended if claim.id in self.writing)
+        if not done and not ended:
+            return
+        aside = {claim.id for claim, _ in self._aside}
+        unwritten = self.writing.keys() - aside
+        self._done.extend(claim for claim in done if claim.id in unwritten)
+        self._ended.extend((claim, outcome) for claim, outcome in ended if claim.id in unwritten)
+
+    def set_aside(self, locked: list[Ended]) -> None:
+        """What cannot be written while someone keeps its row locked: looked at again in a moment."""
+        if locked:
+            self._aside += locked
+            asyncio.get_running_loop().call_later(LOOK_AGAIN, self._look_again)
+
+    def take_aside(self) -> list[Ended]:
+        """What was set aside and should be looked at again."""
+        if not self._aside_due:
+            return []
+        self._aside_due = False
+        aside, self._aside = self._aside, []
+        return aside
+
+    def forget(self, claim: Claim) -> None:
+        """A claim whose outcome is durable, or need not be."""
+        if self.writing.get(claim.id) is claim:  # and not a later claim of the same job
+            del self.writing[claim.id]
+        if not self.writing:
+            self._empty.set()
 
     def take(self, most: int) -> tuple[list[Claim], list[tuple[Claim, Outcome]]]:
         """The oldest of both kinds."""
@@ -131,11 +178,6 @@ class Inbox:
         if self:
             self._wake_next()
         return done, ended
-
-    def written(self) -> None:
-        """A batch is durable."""
-        if not self.writing:
-            self._empty.set()
 
     def held(self) -> Iterator[Claim]:
         """All claims whose outcome is not durable yet."""
@@ -154,7 +196,14 @@ class Inbox:
                 break
         return not self.writing
 
+    def _look_again(self) -> None:
+        self._aside_due = True
+        self._wake_next()
+
     def _wake_next(self) -> None:
-        if self.reporters:
+        for _ in self.reporters:
             self._next = (self._next + 1) % len(self.reporters)
+            if not self.reporters[self._next].busy:
+                break
+        if self.reporters:
             self.reporters[self._next].wake()

@@ -55,7 +55,7 @@ class Runner:
             tasks, self._tasks = {*self._tasks, keeper}, set()
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=1)
+            await asyncio.wait(tasks, timeout=0.2)
 
     def _fill(self) -> None:
         name = f"jobplane runner {self._slots.name}"

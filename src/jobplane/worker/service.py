@@ -48,6 +48,12 @@ class Service(ABC):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    def recovered(self) -> None:
+        """It works again: the next failure is the first."""
+        if self._failures:
+            self._failures = 0
+            self._events.emit(DatabaseRecovered(self.name))
+
     async def _loop(self) -> None:
         while True:
             self._woken.clear()
@@ -57,9 +63,7 @@ class Service(ABC):
                 pause = self._pause_after(error)
                 await asyncio.sleep(pause)
                 continue
-            if self._failures:
-                self._failures = 0
-                self._events.emit(DatabaseRecovered(self.name))
+            self.recovered()
             if pause > 0 and not self._woken.is_set():
                 await wait_for_event(self._woken, pause)
 

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Final
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -18,17 +19,17 @@ def stop_on_signals(request_stop: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     asked = False
 
-    def handle(number: int) -> None:
+    # Not the loop's own signal handlers: those wait for a handler that blocks the loop, and forget what was before.
+    def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
             os._exit(128 + number)
         asked = True
-        request_stop()
+        loop.call_soon_threadsafe(request_stop)
 
-    for number in SIGNALS:
-        loop.add_signal_handler(number, handle, number)
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
     finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

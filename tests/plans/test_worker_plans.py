@@ -1,0 +1,115 @@
+"""The hot statements keep their plans beside a million finished rows, whatever the statistics say.
+
+A plan that flips is a queue that stops: each of these was once seen to sort, or to read, the whole table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from jobplane.sql import SQLValue, load
+from tests.factories import SQL
+from tests.plans.conftest import FINISHED
+from tests.plans.explain import Mode, explain_statement
+
+BATCH = 50
+
+
+def job_id(number: int) -> str:
+    """The id of the n-th job that was loaded."""
+    text = f"{1700000000000 + number:012x}70008000{number:012x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+RUNNING = [job_id(FINISHED + number) for number in range(1, BATCH + 1)]
+ONES = [1] * BATCH
+CLAIM: dict[str, SQLValue] = {
+    "lease": 45.0,
+    "worker_id": "w",
+    "queue": "default",
+    "types": ["rotate_key"],
+    "limit": BATCH,
+}
+BY_ID: dict[str, dict[str, SQLValue]] = {
+    "job/complete": {"ids": RUNNING, "epochs": ONES},
+    "job/finish": {
+        "ids": RUNNING,
+        "epochs": ONES,
+        "statuses": ["failed"] * BATCH,
+        "delays": [None] * BATCH,
+        "given_back": [0] * BATCH,
+        "results": [None] * BATCH,
+        "last_errors": ["E: m"] * BATCH,
+        "reasons": ["failed"] * BATCH,
+        "error_types": ["E"] * BATCH,
+        "messages": ["m"] * BATCH,
+        "frames": ["[]"] * BATCH,
+    },
+    "job/renew": {"ids": RUNNING, "epochs": ONES, "lease": 45.0},
+    "job/progress": {"ids": RUNNING, "epochs": ONES, "reports": ["{}"] * BATCH},
+    "job/cancel_requested": {"ids": RUNNING},
+}
+
+in_each_mode = pytest.mark.parametrize("mode", ["custom", "generic"])
+
+
+@in_each_mode
+async def test_a_claim_walks_the_polling_index_and_touches_few_pages(worker: SQL, mode: Mode) -> None:
+    plan = await explain_statement(worker, load("job/claim"), CLAIM, mode, run=True)
+
+    assert plan.indexes == {"idx_jobs_status_scheduled_at", "jobs_pkey", "queues_pkey"}, plan.text
+    assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
+    assert "Sort" not in plan.nodes, "the index is in claim order"
+    assert plan.filtered == 0
+    assert plan.buffers < 20 * BATCH
+
+
+@in_each_mode
+async def test_a_claim_that_finds_nothing_touches_nearly_nothing(worker: SQL, mode: Mode) -> None:
+    """What an idle worker asks every second."""
+    plan = await explain_statement(worker, load("job/claim"), {**CLAIM, "queue": "empty"}, mode, run=True)
+
+    assert "idx_jobs_status_scheduled_at" in plan.indexes
+    assert plan.buffers < 20
+
+
+@in_each_mode
+@pytest.mark.parametrize("name", BY_ID)
+async def test_what_names_its_jobs_finds_them_by_the_key(worker: SQL, name: str, mode: Mode) -> None:
+    plan = await explain_statement(worker, load(name), BY_ID[name], mode, run=True)
+
+    assert plan.indexes == {"jobs_pkey"}, plan.text
+    assert plan.scans("jobs") <= {"ModifyTable", "Index Scan"}
+    assert plan.buffers < 40 * BATCH
+
+
+@in_each_mode
+async def test_a_sweep_looks_at_running_jobs_only(worker: SQL, mode: Mode) -> None:
+    plan = await explain_statement(worker, load("job/rescue"), {"limit": 500}, mode, run=True)
+
+    assert plan.indexes - {"jobs_pkey"} == {"idx_jobs_status"}, plan.text
+    assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
+    assert plan.filtered <= 100, "there are a hundred of them"
+    assert plan.buffers < 2000
+
+
+@in_each_mode
+@pytest.mark.parametrize("jobs_url", ["analysed"], indirect=True)
+async def test_pruning_finds_old_jobs_by_their_due_time(worker: SQL, mode: Mode) -> None:
+    """After the first ANALYZE; before it, the table may be read whole once per sweep."""
+    day = 86400.0
+    args: Mapping[str, SQLValue] = {
+        "keep_completed": 29.9 * day,
+        "keep_failed": 30 * day,
+        "keep_cancelled": 30 * day,
+        "limit": 1000,
+    }
+
+    await worker.execute("SET enable_bitmapscan = on")  # as Store.prune does
+    plan = await explain_statement(worker, load("job/prune"), args, mode, run=True)
+
+    assert "idx_jobs_scheduled_at" in plan.indexes, plan.text
+    assert "Seq Scan" not in plan.scans("jobs")
+    assert plan.buffers < 20_000

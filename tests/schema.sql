@@ -1,0 +1,203 @@
+-- Made by tools/dump_schema.py --write; checked by make check.
+
+CREATE SCHEMA control_plane;
+
+CREATE FUNCTION control_plane.enqueue_job(type text, payload jsonb DEFAULT '{}'::jsonb, delay interval DEFAULT '00:00:00'::interval, max_attempts integer DEFAULT 3, priority integer DEFAULT NULL::integer, queue text DEFAULT 'default'::text, scheduled_at timestamp with time zone DEFAULT NULL::timestamp with time zone, unique_key text DEFAULT NULL::text, wake boolean DEFAULT true) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_variable
+DECLARE
+    made uuid;
+BEGIN
+    IF type IS NULL OR type !~ '^[A-Za-z0-9_-]{1,100}$' THEN
+        RAISE EXCEPTION 'type must be 1 to 100 characters of A-Z, a-z, 0-9, _ and -; got %', left(quote_nullable(type), 80)
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF queue IS NULL OR queue !~ '^[A-Za-z0-9_-]{1,100}$' THEN
+        RAISE EXCEPTION 'queue must be 1 to 100 characters of A-Z, a-z, 0-9, _ and -; got %', left(quote_nullable(queue), 80)
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF payload IS NULL OR jsonb_typeof(payload) <> 'object' THEN
+        RAISE EXCEPTION 'payload must be a JSON object; got %', COALESCE(jsonb_typeof(payload), 'NULL')
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF octet_length(payload::text) > 1048576 THEN
+        RAISE EXCEPTION 'payload must be at most 1048576 bytes; got %', octet_length(payload::text)
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF max_attempts IS NULL OR max_attempts NOT BETWEEN 1 AND 100 THEN
+        RAISE EXCEPTION 'max_attempts must be from 1 to 100; got %', max_attempts
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF priority NOT BETWEEN 0 AND 1000 THEN
+        RAISE EXCEPTION 'priority must be from 0 to 1000; got %', priority
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF delay IS NULL OR delay NOT BETWEEN interval '0' AND interval '24 hours' THEN
+        RAISE EXCEPTION 'delay must be between 0 and 24 hours; got %', delay
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF NOT isfinite(scheduled_at) OR scheduled_at > now() + interval '366 days' THEN
+        RAISE EXCEPTION 'scheduled_at must be at most 366 days ahead; got %', scheduled_at
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF length(unique_key) NOT BETWEEN 1 AND 255 THEN
+        RAISE EXCEPTION 'unique_key must be 1 to 255 characters; got %', length(unique_key)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    -- Twice in case the job that holds the key ends between the two statements.
+    FOR attempt IN 1..2 LOOP
+        INSERT INTO "control_plane".jobs (type, payload, max_attempts, priority, queue, scheduled_at, unique_key)
+        VALUES (
+            type,
+            CASE WHEN priority IS NULL THEN payload ELSE payload || jsonb_build_object('priority', priority) END,
+            max_attempts,
+            COALESCE(priority, 0),
+            queue,
+            COALESCE(scheduled_at, now()) + delay,
+            unique_key
+        )
+        ON CONFLICT DO NOTHING
+        RETURNING id INTO made;
+        IF made IS NOT NULL THEN
+            IF wake THEN
+                PERFORM pg_notify('jobplane_control_plane', queue);
+            END IF;
+            RETURN made;
+        END IF;
+        -- Only the unique key can be in the way: the answer is the job that holds it.
+        SELECT job.id INTO made
+        FROM "control_plane".jobs AS job
+        WHERE job.unique_key = enqueue_job.unique_key AND job.status IN ('pending', 'running');
+        IF made IS NOT NULL THEN
+            RETURN made;
+        END IF;
+    END LOOP;
+    RAISE EXCEPTION 'the unique key % changed hands while it was enqueued; try again', quote_literal(unique_key)
+        USING ERRCODE = 'serialization_failure';
+END $_$;
+
+CREATE FUNCTION control_plane.new_job_id() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT encode(
+        set_bit(set_bit(
+            overlay(
+                uuid_send(gen_random_uuid())
+                PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
+                FROM 1 FOR 6
+            ), 52, 1), 53, 1),
+        'hex'
+    )::uuid
+$$;
+
+CREATE FUNCTION control_plane.take_priority_from_payload() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF jsonb_typeof(NEW.payload -> 'priority') = 'number' THEN
+        NEW.priority := least(greatest((NEW.payload ->> 'priority')::numeric, 0), 1000)::smallint;
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TABLE control_plane.duties (
+    name text NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_run_at timestamp with time zone,
+    last_worker_id text
+);
+
+CREATE TABLE control_plane.job_attempts (
+    job_id uuid NOT NULL,
+    epoch bigint NOT NULL,
+    attempt integer NOT NULL,
+    outcome text NOT NULL,
+    error_type text,
+    message text,
+    frames jsonb DEFAULT '[]'::jsonb NOT NULL,
+    worker_id text,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT job_attempts_outcome_check CHECK ((outcome = ANY (ARRAY['failed'::text, 'timeout'::text, 'crashed'::text, 'interrupted'::text, 'cancelled'::text])))
+);
+
+CREATE TABLE control_plane.jobplane_migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE control_plane.jobs (
+    id uuid DEFAULT control_plane.new_job_id() NOT NULL,
+    type text NOT NULL,
+    payload jsonb DEFAULT '{}'::jsonb NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    max_attempts integer DEFAULT 3 NOT NULL,
+    last_error text,
+    scheduled_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    queue text DEFAULT 'default'::text NOT NULL,
+    priority smallint DEFAULT 0 NOT NULL,
+    lease_epoch bigint DEFAULT 0 NOT NULL,
+    lease_expires_at timestamp with time zone,
+    worker_id text,
+    unique_key text,
+    tags text[],
+    result jsonb,
+    progress jsonb,
+    cancel_requested_at timestamp with time zone,
+    retry_policy jsonb,
+    CONSTRAINT jobs_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT jobs_max_attempts_check CHECK ((max_attempts > 0)),
+    CONSTRAINT jobs_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
+);
+
+CREATE TABLE control_plane.queues (
+    name text NOT NULL,
+    paused_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE control_plane.workers (
+    id text NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    version text NOT NULL,
+    queues jsonb DEFAULT '{}'::jsonb NOT NULL,
+    types text[] DEFAULT '{}'::text[] NOT NULL,
+    running integer DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    heartbeat_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY control_plane.duties
+    ADD CONSTRAINT duties_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY control_plane.job_attempts
+    ADD CONSTRAINT job_attempts_pkey PRIMARY KEY (job_id, epoch);
+
+ALTER TABLE ONLY control_plane.jobplane_migrations
+    ADD CONSTRAINT jobplane_migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY control_plane.jobs
+    ADD CONSTRAINT jobs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control_plane.queues
+    ADD CONSTRAINT queues_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY control_plane.workers
+    ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
+
+CREATE INDEX idx_jobs_scheduled_at ON control_plane.jobs USING brin (scheduled_at) WITH (pages_per_range='16', autosummarize='on');
+
+CREATE INDEX idx_jobs_status ON control_plane.jobs USING btree (status, id) WHERE (status = ANY (ARRAY['running'::text, 'failed'::text, 'cancelled'::text]));
+
+CREATE INDEX idx_jobs_status_scheduled_at ON control_plane.jobs USING btree (queue, priority DESC, scheduled_at, id) WHERE (status = 'pending'::text);
+
+CREATE UNIQUE INDEX idx_jobs_unique_key ON control_plane.jobs USING btree (unique_key) WHERE ((unique_key IS NOT NULL) AND (status = ANY (ARRAY['pending'::text, 'running'::text])));
+
+CREATE TRIGGER take_priority_from_payload BEFORE INSERT ON control_plane.jobs FOR EACH ROW WHEN (((new.priority = 0) AND (new.payload ? 'priority'::text))) EXECUTE FUNCTION control_plane.take_priority_from_payload();
+
+ALTER TABLE ONLY control_plane.job_attempts
+    ADD CONSTRAINT job_attempts_job_id_fkey FOREIGN KEY (job_id) REFERENCES control_plane.jobs(id) ON DELETE CASCADE;

@@ -53,9 +53,8 @@ class Claimer(Service):
     async def finish_claim(self, seconds: float) -> None:
         """Let a claim that is under way end, at most so long, and stop."""
         self.closed = True
-        with suppress(
-            TimeoutError
-        ):  # when the database does not answer, what it claimed comes back by its lease
+        # When the database does not answer, what it claimed comes back by its lease.
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._claiming.acquire(), seconds)
         await self.stop()
 

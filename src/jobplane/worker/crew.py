@@ -133,9 +133,9 @@ class Crew:
         Returns how many handlers were interrupted after `grace` seconds.
         """
         grace_ends = time.monotonic() + grace
-        self._hand_back_waiting()
+        handed_back = self._hand_back_waiting()
         await asyncio.gather(self._stop_claiming(), self._until_idle(grace))
-        self._hand_back_waiting()  # what the last claim brought
+        handed_back += self._hand_back_waiting()  # what the last claim brought
         await self._until_idle(grace_ends - time.monotonic())
         interrupted = [running for slots in self._slots for running in slots.running.values()]
         for running in interrupted:
@@ -144,7 +144,9 @@ class Crew:
         await self._until_idle(LAST_WORDS / 2)
         await self._inbox.drained(max(grace_ends, end) - time.monotonic())
         await self._heartbeat.stop(CLOSING)  # a beat after the goodbye would bring the worker's row back
-        await self._leave(interrupted=bool(interrupted), seconds=max(end - time.monotonic(), 0.1))
+        await self._leave(
+            wake_others=bool(interrupted or handed_back), seconds=max(end - time.monotonic(), 0.1)
+        )
         await asyncio.gather(*(runner.stop() for runner in self._runners))
         await asyncio.gather(*(service.stop() for service in self._services))
         self._threads.close()
@@ -161,10 +163,11 @@ class Crew:
         # A claim under way may have been committed: wait for its answer, or its jobs would wait for their leases.
         await asyncio.gather(*(claimer.finish_claim(FINISH_CLAIM) for claimer in self._claimers.values()))
 
-    def _hand_back_waiting(self) -> None:
-        for slots in self._slots:
-            while slots.waiting:
-                self._inbox.put(slots.waiting.popleft(), Released())
+    def _hand_back_waiting(self) -> int:
+        waiting = [slots.waiting.popleft() for slots in self._slots for _ in range(len(slots.waiting))]
+        for claim in waiting:
+            self._inbox.put(claim, Released())
+        return len(waiting)
 
     async def _until_idle(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -176,9 +179,9 @@ class Crew:
             for waiting in idle:
                 waiting.cancel()
 
-    async def _leave(self, *, interrupted: bool, seconds: float) -> None:
+    async def _leave(self, *, wake_others: bool, seconds: float) -> None:
         async def say_goodbye() -> None:
-            if interrupted:
+            if wake_others:
                 for slots in self._slots:
                     await self._store.notify(slots.name)
             await self._store.leave(self._worker_id)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Final
 
 from jobplane.events import DatabaseRecovered, Events, ServiceFailed
@@ -96,6 +95,3 @@ def _set_quietly(future: asyncio.Future[None]) -> None:
 def jittered(seconds: float) -> float:
     """A pause of about so long, so that a fleet does not march in step."""
     return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spread, not secrecy
-
-
-Callback = Callable[[], None]

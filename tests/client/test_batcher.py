@@ -19,10 +19,10 @@ from jobplane import (
     NewJob,
     new_job,
 )
-from jobplane.client import ops
+from jobplane.client import inserts
 from jobplane.client.batcher import MAX_BATCH, Batcher, Insert
-from jobplane.client.ops import Query
 from jobplane.client.runtime import perform
+from jobplane.client.steps import Query
 from jobplane.errors import StatementError
 from jobplane.store.database import Database, Lane
 from jobplane.store.rows import Row
@@ -44,7 +44,7 @@ class Recording:
         self.batches.append(list(jobs))
         if list(jobs) == [self.held]:
             await self.gate.wait()
-        return await perform(ops.insert(jobs), self._run)
+        return await perform(inserts.insert(jobs), self._run)
 
     async def _run(self, query: Query) -> Sequence[Row]:
         rows = await self._lane.fetch(self._database.statement(query.statement), query.args)

@@ -141,6 +141,65 @@ async def test_an_existing_job_does_not_disturb_those_enqueued_beside_it(queue: 
     assert await count_jobs(sql) == 4
 
 
+async def test_of_one_statement_the_first_with_a_key_is_written(queue: JobQueue, sql: SQL) -> None:
+    """I15: the others get it, also those that share only an id with it."""
+    mine = new_job_id()
+    wishes: list[JobQueueOptions] = [
+        {"id": mine, "unique_key": "k"},
+        {"unique_key": "k"},
+        {"id": mine},
+        {"unique_key": "l"},
+    ]
+    others = [queue.enqueue("other") for _ in range(3)]
+
+    results = await asyncio.gather(*others, *(queue.enqueue("work", **options) for options in wishes))
+
+    assert [result.id == mine for result in results[3:]] == [True, True, True, False]
+    assert [result.existing for result in results[3:]] == [False, True, True, False]
+    assert await count_jobs(sql) == 5
+
+
+async def test_a_key_is_free_though_one_of_the_statement_names_a_job_that_ended_with_it(
+    queue: JobQueue, sql: SQL
+) -> None:
+    """I1, I15: the others get a job of their own, not the one that will never run."""
+    ended = await make_job(sql, JobStatus.COMPLETED)
+    wishes: list[JobQueueOptions] = [
+        {"id": ended, "unique_key": "k"},
+        {"unique_key": "k"},
+        {"unique_key": "k"},
+    ]
+    others = [queue.enqueue("other") for _ in range(3)]
+
+    results = await asyncio.gather(*others, *(queue.enqueue("work", **options) for options in wishes))
+
+    assert (results[3].id, results[3].existing) == (ended, True)
+    assert results[4].id == results[5].id != ended
+    assert [result.existing for result in results[4:]] == [False, True]
+    assert await count_jobs(sql) == 5
+
+
+async def test_the_holder_of_a_key_is_its_unfinished_job_not_an_ended_one_that_is_named_beside_it(
+    queue: JobQueue, sql: SQL
+) -> None:
+    """I15: whichever of the two is older."""
+    ended = [await make_job(sql, JobStatus.COMPLETED, unique_key="k")]
+    holders = [await make_job(sql, unique_key="k"), await make_job(sql, unique_key="l")]
+    ended.append(await make_job(sql, JobStatus.COMPLETED, unique_key="l"))
+    wishes: list[JobQueueOptions] = [
+        {"id": ended[0]},
+        {"id": ended[1]},
+        {"unique_key": "k"},
+        {"unique_key": "l"},
+    ]
+    others = [queue.enqueue("other") for _ in range(3)]
+
+    results = await asyncio.gather(*others, *(queue.enqueue("work", **options) for options in wishes))
+
+    assert [result.id for result in results[3:]] == ended + holders
+    assert all(result.existing for result in results[3:])
+
+
 async def test_a_key_that_changes_hands_all_the_time_is_never_held_twice(queue: JobQueue, sql: SQL) -> None:
     """I15: enqueueing races with the ends of the jobs that hold the key."""
     stop = asyncio.Event()

@@ -25,6 +25,8 @@ class Plan:
     """Rows that were read and thrown away (only after running)."""
     buffers: int
     """Pages touched, found in memory or not (only after running)."""
+    init_plans: frozenset[str]
+    """The nodes that run once before all others, whatever the planner makes of the rest."""
     text: str
 
     def scans(self, table: str) -> set[str]:
@@ -53,6 +55,9 @@ async def explain(sql: SQL, query: str, *, run: bool = False) -> Plan:
         ),
         filtered=sum(_whole(node.get("Rows Removed by Filter")) for node in nodes),
         buffers=_whole(root.get("Shared Hit Blocks")) + _whole(root.get("Shared Read Blocks")),
+        init_plans=frozenset(
+            str(node["Node Type"]) for node in nodes if node.get("Parent Relationship") == "InitPlan"
+        ),
         text=text,
     )
 

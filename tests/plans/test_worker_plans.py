@@ -62,6 +62,9 @@ async def test_a_claim_walks_the_polling_index_and_touches_few_pages(worker: SQL
     assert plan.indexes == {"idx_jobs_status_scheduled_at", "jobs_pkey", "queues_pkey"}, plan.text
     assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
     assert "Sort" not in plan.nodes, "the index is in claim order"
+    assert "Limit" in plan.init_plans, (
+        "run again inside of a join, it would claim more than its limit (BUG #15715)"
+    )
     assert plan.filtered == 0
     assert plan.buffers < 20 * BATCH
 

@@ -145,6 +145,14 @@ async def test_a_sweep_takes_no_more_than_its_limit(store: Store, sql: SQL) -> N
     assert await store.rescue(limit=2) == []
 
 
+async def test_healthy_jobs_do_not_use_up_the_limit_of_a_sweep(store: Store, sql: SQL) -> None:
+    for _ in range(5):
+        await make_job(sql, JobStatus.RUNNING)
+    expired = await make_job(sql, JobStatus.RUNNING, lease_expires_at=EXPIRED)
+
+    assert await store.rescue(limit=1) == [(expired, "default")]
+
+
 async def test_sweepers_at_the_same_time_rescue_each_job_once(settings: DatabaseSettings, sql: SQL) -> None:
     await sql.execute(
         "INSERT INTO control_plane.jobs (type, status, attempts, lease_epoch, lease_expires_at, worker_id) "

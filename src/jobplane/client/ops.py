@@ -6,112 +6,33 @@ Written once, without I/O; jobplane.client.queue runs the steps with await, jobp
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Final, TypeAlias, TypeVar, cast
+from typing import Final, cast
 from uuid import UUID
 
 from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.steps import Pause, Query, Steps
 from jobplane.errors import (
     AttemptsExhaustedError,
-    DatabaseUnavailableError,
     InvalidInputError,
     JobNotFoundError,
     JobStateError,
     StatementError,
     UniqueKeyTakenError,
     WaitTimeoutError,
-    shown,
 )
-from jobplane.job import TERMINAL, Attempt, EnqueueJobResult, Job, JobStatus, NewJob
+from jobplane.job import TERMINAL, Attempt, Job, JobStatus
 from jobplane.limits import MAX_ATTEMPTS, as_timedelta, check_key, check_queue, check_type, check_whole
 from jobplane.payload import decode_json
-from jobplane.sql import SQLValue, channel
+from jobplane.sql import channel
 from jobplane.store.failures import is_unique_violation
-from jobplane.store.rows import Row, as_uuid, attempt_of, columns_of, job_of, parameters_of, result_of
+from jobplane.store.rows import attempt_of, job_of
 
-T = TypeVar("T")
-INSERT_TRIES: Final = 5
 MAX_PAGE: Final = 100
 WAIT_FIRST: Final = 0.02
 WAIT_MOST: Final = 0.5
 """Seconds between two looks of wait()."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One statement by name, with its arguments."""
-
-    statement: str
-    args: Mapping[str, SQLValue]
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Nothing to ask for now: go on after so many seconds."""
-
-    seconds: float
-
-
-Steps: TypeAlias = Generator[Query | Pause, Sequence[Row], T]
-
-
-def insert(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
-    """Write jobs, answering in their order. A job that is there already is returned instead, flagged."""
-    results: dict[UUID, EnqueueJobResult] = {}
-    missing = list({job.id: job for job in jobs}.values())
-    for _ in range(INSERT_TRIES):
-        if len(missing) == 1:
-            rows = yield Query("job/insert", parameters_of(missing[0]))
-        else:
-            rows = yield Query("job/insert_many", columns_of(missing))
-        for row in rows:
-            result = result_of(row, existing=False)
-            results[result.id] = result
-        missing = [job for job in missing if job.id not in results]
-        if not missing:
-            return _answers(jobs, results)
-        twins = yield Query(
-            "job/find_twins",
-            {
-                "ids": [str(job.id) for job in missing],
-                "unique_keys": [job.unique_key for job in missing if job.unique_key],
-            },
-        )
-        by_id = {as_uuid(row["id"]): row for row in twins}
-        by_key = {row["unique_key"]: row for row in twins if row["status"] not in TERMINAL}
-        for job in missing:
-            twin = by_id.get(job.id) or (by_key.get(job.unique_key) if job.unique_key else None)
-            if twin is not None:
-                results[job.id] = result_of(twin, existing=True)
-        # What stood in the way may have ended between the two statements: then there is room now.
-        missing = [job for job in missing if job.id not in results]
-        if not missing:
-            return _answers(jobs, results)
-    raise DatabaseUnavailableError(
-        f"unique key {shown(missing[0].unique_key)} changed hands {INSERT_TRIES} times while it was enqueued; try again"
-    )
-
-
-def _answers(jobs: Sequence[NewJob], results: Mapping[UUID, EnqueueJobResult]) -> list[EnqueueJobResult]:
-    # Of several wishes with one id the first made the job, and the others found it.
-    answers, answered = [], set[UUID]()
-    for job in jobs:
-        result = results[job.id]
-        answers.append(replace(result, existing=True) if job.id in answered else result)
-        answered.add(job.id)
-    return answers
-
-
-def insert_in_transaction(
-    jobs: Sequence[NewJob], schema: str, *, notify: bool
-) -> Steps[list[EnqueueJobResult]]:
-    """Write jobs inside the caller's transaction; the wake-up is sent when that commits."""
-    results = yield from insert(jobs)
-    if notify:
-        yield from wake({job.queue for job in jobs}, schema)
-    return results
 
 
 def wake(words: Iterable[str], schema: str) -> Steps[None]:

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Self, TypeVar, Unpack, cast
 from uuid import UUID
 
-from jobplane.client import ops
+from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
-from jobplane.client.ops import Steps
 from jobplane.client.runtime import Runtime, insert_many_on, on_connection, perform
+from jobplane.client.steps import Steps
 from jobplane.client.sync import SyncJobQueue
 from jobplane.client.tasks import TaskDecorator
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
@@ -116,7 +116,7 @@ class JobQueue:
         """Write a job made by `task.new(...)`."""
         if connection is not None:
             schema = self.settings.schema
-            steps = ops.insert_in_transaction([job], schema, notify=notify)
+            steps = inserts.insert_in_transaction([job], schema, notify=notify)
             return (await perform(steps, on_connection(connection, schema)))[0]
         runtime = self._running()
         result = await runtime.batcher.insert(job)

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias, TypeVar, cast
 
-from jobplane.client import ops
+from jobplane.client import inserts, ops
 from jobplane.client.batcher import Batcher, Insert
 from jobplane.client.notifier import Notifier
-from jobplane.client.ops import Pause, Query, Steps
+from jobplane.client.steps import Pause, Query, Steps
 from jobplane.errors import ConfigurationError, DatabaseError
 from jobplane.job import NewJob
 from jobplane.settings import DatabaseSettings
@@ -48,7 +48,7 @@ class Runtime:
 
     def _inserting_over(self, lane: Lane) -> Insert:
         run = self._running_over(lane)
-        return lambda jobs: perform(ops.insert(jobs), run)
+        return lambda jobs: perform(inserts.insert(jobs), run)
 
     def _running_over(self, lane: Lane) -> Run:
         async def run(query: Query) -> Sequence[Row]:
@@ -116,7 +116,7 @@ async def insert_many_on(
     else:
         async for chunk in chunks(jobs):
             queues.update(job.queue for job in chunk)
-            count += len(await perform(ops.insert(chunk), run))
+            count += len(await perform(inserts.insert(chunk), run))
     if notify:
         await perform(ops.wake(queues, schema), run)
     return count

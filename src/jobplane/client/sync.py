@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack, cast
 from uuid import UUID
 
-from jobplane.client import ops
+from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
-from jobplane.client.ops import Pause, Query, Steps
+from jobplane.client.steps import Pause, Query, Steps
 from jobplane.errors import DatabaseError
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
 from jobplane.settings import DatabaseSettings, resolve
@@ -87,12 +87,12 @@ class SyncJobQueue:
     ) -> EnqueueJobResult:
         """Write a job made by `task.new(...)`."""
         if connection is None:
-            result = self._run(ops.insert([job]))[0]
+            result = self._run(inserts.insert([job]))[0]
             if not result.existing:
                 self._wake(job.queue)
             return result
         run_statement, schema = sync_runner(connection), self.settings.schema
-        steps = ops.insert_in_transaction([job], schema, notify=notify)
+        steps = inserts.insert_in_transaction([job], schema, notify=notify)
         return perform(steps, lambda query: run_statement(load(query.statement, schema), query.args))[0]
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> int:

@@ -117,6 +117,21 @@ class Database:
         finally:
             await pool.release(connection, timeout=timeout)
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """As `connection`, inside a transaction. A cancelled one does not wait for the server to roll back."""
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except (TimeoutError, asyncio.CancelledError):
+                raise  # the connection is closed, and the transaction with it
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await transaction.commit()
+
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection of its own, outside of the pool: for LISTEN, and for the heartbeat's thread."""
         return await connect(self.settings, self._setup, self._application_name)

@@ -185,7 +185,7 @@ class Store:
         )
 
         async def attempt() -> int:
-            async with self.database.connection() as connection, connection.transaction():
+            async with self.database.transaction() as connection:
                 # The index on scheduled_at is a BRIN, which only a bitmap scan can read.
                 await connection.execute("SET LOCAL enable_bitmapscan = on")
                 return len(await connection.fetch(statement.numbered, *values))

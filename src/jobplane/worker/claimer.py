@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from jobplane.events import Events, JobsClaimed
+from jobplane.job import Claim
 from jobplane.settings import WorkerSettings
 from jobplane.store.store import Store
 from jobplane.worker.service import Service, jittered
@@ -38,6 +39,7 @@ class Claimer(Service):
         self._prefetch = settings.prefetch.total_seconds()
         self._may_have_more = True
         self.closed = False
+        self._late: list[Claim] = []
         self._claiming = asyncio.Lock()
 
     def something_new(self) -> None:
@@ -50,13 +52,14 @@ class Claimer(Service):
         if self._may_have_more and self._wants_claim():
             self.wake()
 
-    async def finish_claim(self, seconds: float) -> None:
-        """Let a claim that is under way end, at most so long, and stop."""
+    async def finish_claim(self, seconds: float) -> list[Claim]:
+        """Let a claim that is under way end, at most so long, and stop; returns what it brought, to be handed back."""
         self.closed = True
         # When the database does not answer, what it claimed comes back by its lease.
         with suppress(TimeoutError):
             await asyncio.wait_for(self._claiming.acquire(), seconds)
         await self.stop()
+        return self._late
 
     async def run_once(self) -> float:
         """One claim, if there is room for a worthwhile one."""
@@ -68,6 +71,9 @@ class Claimer(Service):
         self._may_have_more = False  # unless someone says otherwise while the statement is under way
         async with self._claiming:
             claims = await self._store.claim(slots.name, self._types, self._worker_id, self._lease, asked)
+        if self._was_closed():
+            self._late = claims
+            return jittered(self._poll)
         if claims:
             slots.put(claims)
             if self._events.wants(JobsClaimed):
@@ -75,6 +81,9 @@ class Claimer(Service):
         if len(claims) == asked:
             self._may_have_more = True
         return 0.0 if self._may_have_more and self._wants_claim() else jittered(self._poll)
+
+    def _was_closed(self) -> bool:
+        return self.closed
 
     def _wants_claim(self) -> bool:
         # A lone free slot is filled at once; while jobs still wait here, rather half a load in one statement.

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -38,7 +39,7 @@ from jobplane.worker.watchdog import Watchdog
 REPORTERS: Final = 2
 LAST_WORDS: Final = 0.5
 """Seconds beyond the grace period in which interrupted jobs are handed back."""
-CLOSING: Final = 0.2
+CLOSING: Final = 0.15
 """Seconds for closing connections in order."""
 FINISH_CLAIM: Final = 0.5
 """Seconds to wait for the answer of a claim that is under way when the worker stops."""
@@ -134,8 +135,8 @@ class Crew:
         """
         grace_ends = time.monotonic() + grace
         handed_back = self._hand_back_waiting()
-        await asyncio.gather(self._stop_claiming(), self._until_idle(grace))
-        handed_back += self._hand_back_waiting()  # what the last claim brought
+        last_claims, _ = await asyncio.gather(self._stop_claiming(), self._until_idle(grace))
+        handed_back += last_claims
         await self._until_idle(grace_ends - time.monotonic())
         interrupted = [running for slots in self._slots for running in slots.running.values()]
         for running in interrupted:
@@ -148,7 +149,10 @@ class Crew:
             wake_others=bool(interrupted or handed_back), seconds=max(end - time.monotonic(), 0.1)
         )
         await asyncio.gather(*(runner.stop() for runner in self._runners))
-        await asyncio.gather(*(service.stop() for service in self._services))
+        # Should one of them still wait for the server: closing the connections ends that.
+        await asyncio.wait(
+            [asyncio.create_task(service.stop()) for service in self._services], timeout=CLOSING
+        )
         self._threads.close()
         await asyncio.gather(self._database.close(CLOSING), *(lane.close(CLOSING) for lane in self._lanes))
         return len(interrupted)
@@ -159,9 +163,13 @@ class Crew:
         self._lanes.append(lane)
         return Store(self._database, lane)
 
-    async def _stop_claiming(self) -> None:
+    async def _stop_claiming(self) -> int:
         # A claim under way may have been committed: wait for its answer, or its jobs would wait for their leases.
-        await asyncio.gather(*(claimer.finish_claim(FINISH_CLAIM) for claimer in self._claimers.values()))
+        finishing = [claimer.finish_claim(FINISH_CLAIM) for claimer in self._claimers.values()]
+        late = list(chain.from_iterable(await asyncio.gather(*finishing)))
+        for claim in late:
+            self._inbox.put(claim, Released())
+        return len(late)
 
     def _hand_back_waiting(self) -> int:
         waiting = [slots.waiting.popleft() for slots in self._slots for _ in range(len(slots.waiting))]

@@ -12,6 +12,8 @@ from typing import Final
 
 from jobplane.events import DatabaseRecovered, Events, ServiceFailed
 
+STOP_WITHIN: Final = 0.1
+"""Seconds for a cancelled service to end."""
 FIRST_PAUSE: Final = 0.05
 MOST_PAUSE: Final = 5.0
 """Seconds between tries while a service fails: doubling, with full jitter."""
@@ -41,11 +43,15 @@ class Service(ABC):
         self._woken.set()
 
     async def stop(self) -> None:
-        """End the loop, wherever it is, and wait until it has ended."""
+        """End the loop, wherever it is, and wait a moment until it has ended.
+
+        No longer than that: over a broken network the driver waits for the server to confirm that a
+        statement is cancelled. What is stuck there ends when its connection is closed.
+        """
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.wait({task}, timeout=STOP_WITHIN)
 
     def recovered(self) -> None:
         """It works again: the next failure is the first."""

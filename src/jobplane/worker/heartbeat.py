@@ -7,6 +7,7 @@ jobs that are really held here are renewed: one that this process has forgotten 
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from jobplane.job import Claim
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.store.database import Database
 from jobplane.store.store import LeaseReport, Store, WorkerCard
+from jobplane.worker.signals import SIGNALS
 
 RENEW_BATCH: Final = 1000
 BLOCKED_AFTER: Final = 1.0
@@ -80,6 +82,8 @@ class Heartbeat:
         await asyncio.to_thread(thread.join, seconds)
 
     def _main(self) -> None:
+        # Signals are the main thread's: one that is delivered here would not interrupt a handler that blocks there.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         with suppress(asyncio.CancelledError):  # that is how it is stopped
             asyncio.run(self._beat_until_stopped())
 

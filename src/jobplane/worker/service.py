@@ -15,7 +15,7 @@ from jobplane.events import DatabaseRecovered, Events, ServiceFailed
 STOP_WITHIN: Final = 0.1
 """Seconds for a cancelled service to end."""
 FIRST_PAUSE: Final = 0.05
-MOST_PAUSE: Final = 5.0
+MOST_PAUSE: Final = 2.0
 """Seconds between tries while a service fails: doubling, with full jitter."""
 
 

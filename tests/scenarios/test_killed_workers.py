@@ -46,7 +46,10 @@ async def test_2000_jobs_survive_kill_9_of_workers_and_none_is_completed_twice(
     ends = Counter((entry["job"], entry["epoch"]) for entry in journal.entries("end"))
     rows = await sql.fetch("SELECT id, attempts, lease_epoch FROM control_plane.jobs")
     assert len(starts) == 2000
-    assert sum(starts.values()) - 2000 <= kills * 8, "more executions than slots that were killed"
+    # A slot is free when its handler has ended; its outcome is durable a commit later, and until then a kill undoes it.
+    cut_off = sum(starts.values()) - len(ends)
+    assert cut_off <= kills * 8, "more handlers were cut off than slots were killed"
+    assert sum(starts.values()) - 2000 <= kills * 8 * 3, "more executions than slots, and outcomes under way"
     assert max(ends.values()) == 1
     assert all(row["attempts"] == row["lease_epoch"] for row in rows), "an attempt is counted at each claim"
     recoveries = await sql.fetch(

@@ -1,0 +1,228 @@
+"""One run of the fault suite: a database, workers and clients to be disturbed, and the verdict over what happened.
+
+Each scenario disturbs, heals, demands progress (`settle`), and then asks the checker: `verdict` fails on any violation
+of a promise and keeps the figures for the table at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from jobplane import DatabaseSettings, JobQueue
+from jobplane.history.check import check
+from jobplane.history.figures import Figures, figures
+from jobplane.history.journal import read_journal
+from jobplane.history.record import History, Profile
+from jobplane.sql import load
+from tests.faults.clients import JournallingClient
+from tests.faults.reading import read_history
+from tests.support import Journal, WorkerProcess, until
+
+SQL: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+PROFILE: Final = Profile(
+    lease=timedelta(seconds=2),
+    heartbeat_interval=timedelta(seconds=0.4),
+    sweep_interval=timedelta(seconds=0.5),
+    poll_interval=timedelta(seconds=0.5),
+)
+"""The test profile of the promises: recovery within 4 s."""
+SLOTS: Final = 8
+GRACE: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is printed of one run."""
+
+    name: str
+    seed: int
+    seconds: float
+    figures: Figures
+    more: dict[str, object] = field(default_factory=dict)
+
+
+class FaultRun:
+    """`async with FaultRun(...) as run:`; made by the fixture `fault_run`.
+
+    Args:
+        name: the fault, such as "F1 kill -9".
+        url: a migrated, empty database.
+        folder: where the journal and the logs go.
+        seed: what all chance of this run follows from.
+        long: whether to run at the length of the long profile.
+        report: takes the figures of the run.
+    """
+
+    def __init__(
+        self, name: str, url: str, folder: Path, seed: int, *, long: bool, report: Callable[[Report], None]
+    ) -> None:
+        self.name = name
+        self.url = url
+        self.seed = seed
+        self.long = long
+        self.folder = folder
+        self.random = random.Random(f"{name} {seed}")
+        self.journal = Journal(folder / "journal.jsonl")
+        self.workers: list[WorkerProcess] = []
+        self.kills = 0
+        self._ended: list[WorkerProcess] = []
+        self._report = report
+        self._began = 0.0
+        self._client: JobQueue | None = None
+
+    @property
+    def client(self) -> JournallingClient:
+        """A client that keeps the journal."""
+        return JournallingClient(self.queue, self.journal)
+
+    @property
+    def queue(self) -> JobQueue:
+        """A client that keeps none: to look at what there is."""
+        assert self._client is not None, "the run has not begun"
+        return self._client
+
+    def spawn(
+        self,
+        *,
+        slots: int = SLOTS,
+        url: str | None = None,
+        prefix: Sequence[str] = (),
+        targets: str = "tests.faults.handlers",
+        **environment: str,
+    ) -> WorkerProcess:
+        """Start a worker process.
+
+        Args:
+            slots: of the queue "default"; JOBPLANE_QUEUES in the environment wins.
+            url: another way to the database, such as a proxy's.
+            prefix: comes before Python on the command line.
+            targets: the module with the handlers.
+            environment: JOBPLANE_* settings over the profile's.
+        """
+        profile = {
+            "JOBPLANE_LEASE": f"{PROFILE.lease.total_seconds()}",
+            "JOBPLANE_HEARTBEAT_INTERVAL": f"{PROFILE.heartbeat_interval.total_seconds()}",
+            "JOBPLANE_SWEEP_INTERVAL": f"{PROFILE.sweep_interval.total_seconds()}",
+            "JOBPLANE_POLL_INTERVAL": f"{PROFILE.poll_interval.total_seconds()}",
+            "JOBPLANE_GRACE": f"{GRACE}",
+            "JOBPLANE_QUEUES": f"default:{slots}",
+        }
+        worker = WorkerProcess(
+            url or self.url,
+            self.journal,
+            {**profile, **environment},
+            targets,
+            module="tests.faults.worker",
+            prefix=prefix,
+        )
+        self.workers.append(worker)
+        return worker
+
+    async def kill(self, worker: WorkerProcess) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.workers.remove(worker)
+        self._ended.append(worker)
+        worker.signal(signal.SIGKILL)
+        await worker.exit_code()
+        self.kills += 1
+
+    async def stop(self, worker: WorkerProcess) -> int:
+        """SIGTERM; its exit code."""
+        self.workers.remove(worker)
+        self._ended.append(worker)
+        worker.signal(signal.SIGTERM)
+        return await worker.exit_code()
+
+    async def count(self, status: str) -> int:
+        """How many jobs have a status."""
+        return int(await self.fetchval("SELECT count(*) FROM control_plane.jobs WHERE status = $1", status))
+
+    async def fetchval(self, query: str, *args: object) -> int:
+        """A number, over a connection of its own: whatever happens to the others."""
+        connection = await self._connected()
+        try:
+            return int(await connection.fetchval(query, *args) or 0)
+        finally:
+            await connection.close()
+
+    async def completed(self, count: int, timeout: float = 120.0) -> None:
+        """Wait until at least so many jobs are completed."""
+
+        async def enough() -> bool:
+            return await self.count("completed") >= count
+
+        await until(enough, timeout)
+
+    async def settle(self, timeout: float | None = None) -> None:
+        """Faults are healed: wait until no job runs and none is due. Fails after 4 (L + s + p) seconds (I4)."""
+
+        async def at_rest() -> bool:
+            query = (
+                "SELECT count(*) FROM control_plane.jobs "
+                "WHERE status = 'running' OR (status = 'pending' AND scheduled_at <= now())"
+            )
+            return await self.fetchval(query) == 0
+
+        await until(at_rest, timeout or 4 * PROFILE.recovery.total_seconds())
+
+    async def history(self, *, settled: bool = True) -> History:
+        """What is known of the run so far."""
+        calls, executions = read_journal(self.journal.path.read_text().splitlines() if self.journal.path.exists() else [])
+        connection = await self._connected()
+        try:
+            return await read_history(connection, calls, executions, PROFILE, settled=settled)
+        finally:
+            await connection.close()
+
+    async def verdict(self, *, settled: bool = True, **more: object) -> Figures:
+        """Fail on any violation, on a worker that ended by itself, and on what is left open; else the figures.
+
+        `more` is printed beside them.
+        """
+        history = await self.history(settled=settled)
+        found = figures(history)
+        seconds = asyncio.get_running_loop().time() - self._began
+        self._report(Report(self.name, self.seed, seconds, found, more))
+        violations = check(history)
+        shown = "\n".join(f"{violation.promise}: {violation.says}" for violation in violations[:20])
+        assert not violations, f"{self.name}, seed {self.seed}: {len(violations)} violations\n{shown}\n{found}"
+        for worker in self.workers:
+            assert worker.process.poll() is None, f"a worker ended by itself:\n{worker.log.read_text()[-3000:]}"
+        idle = await self.fetchval(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND state = 'idle in transaction' AND state_change < now() - interval '1 s'"
+        )
+        assert idle == 0, "connections were left idle in transaction"
+        return found
+
+    async def __aenter__(self) -> Self:
+        self._began = asyncio.get_running_loop().time()
+        connection = await self._connected()
+        await connection.execute(load("history/on").numbered)
+        await connection.close()
+        self._client = JobQueue(settings=DatabaseSettings(url=self.url))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self.workers:
+            worker.end()
+        assert self._client is not None
+        await self._client.close()
+
+    async def _connected(self) -> SQL:
+        parts = urlsplit(self.url)
+        assert parts.hostname is not None
+        return await asyncpg.connect(self.url, server_settings={"application_name": "fault suite"})

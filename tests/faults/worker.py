@@ -1,0 +1,12 @@
+"""`python -m tests.faults.worker worker ...`: the command line of jobplane, with a fault built in for tests.
+
+JOBPLANE_TEST_FAILPOINT names the place where the process kills itself (tests/faults/failpoints.py), and
+JOBPLANE_TEST_BUG a mistake that others made (tests/faults/bugs.py). The product itself knows of neither.
+"""
+
+from __future__ import annotations
+
+from jobplane.__main__ import main
+
+if __name__ == "__main__":
+    main()

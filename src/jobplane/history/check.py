@@ -16,6 +16,8 @@ from jobplane.history.executions import check_executions
 from jobplane.history.lives import Lives
 from jobplane.history.record import History, Transition
 from jobplane.history.rows import check_agreement, check_rows
+from jobplane.history.spans import Spans
+from jobplane.history.ticks import check_ticks
 from jobplane.history.violations import Violation
 
 
@@ -57,9 +59,12 @@ class Examiner:
     def __init__(self, history: History) -> None:
         bound = history.profile if history.settled else None
         self.lives = Lives(history.whole, bound)
+        self._spans = Spans(history)
 
     def take(self, transition: Transition) -> None:
         """Look at one transition."""
+        life = self.lives.of.get(transition.job_id)
+        self._spans.take(None if life is None else life.last, transition)
         self.lives.take(transition)
 
     def conclude(self, history: History) -> Examination:
@@ -69,8 +74,10 @@ class Examiner:
     def _found_in(self, history: History) -> Iterator[Violation]:
         known = self.lives.of
         yield from chain(
+            self._spans.check(history.now),
             check_rows(history),
             check_agreement(history, known),
             check_calls(history, known),
             check_executions(history, known),
+            check_ticks(history, known),
         )

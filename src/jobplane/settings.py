@@ -172,6 +172,12 @@ class WorkerSettings:
     keep_cancelled: timedelta = setting(
         timedelta(days=7), "How long cancelled jobs are kept.", "JOBPLANE_KEEP_CANCELLED", least=0
     )
+    keep_history: timedelta = setting(
+        timedelta(days=30),
+        "How long transitions are kept, where a history is kept.",
+        "JOBPLANE_KEEP_HISTORY",
+        least=0,
+    )
 
     def __post_init__(self) -> None:
         _check_bounds(self)

@@ -73,6 +73,13 @@ class DatabaseSettings:
         least=0.1,
         most=3600,
     )
+    network_timeout: timedelta = setting(
+        timedelta(seconds=10),
+        "How soon a network that passes nothing any more is noticed, although no connection ends.",
+        "JOBPLANE_NETWORK_TIMEOUT",
+        least=0.5,
+        most=3600,
+    )
     patience: timedelta = setting(
         timedelta(seconds=10),
         "How long a call keeps trying while the server restarts or refuses connections.",

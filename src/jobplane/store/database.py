@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -16,6 +17,7 @@ from jobplane.errors import ConfigurationError
 from jobplane.settings import DatabaseSettings, masked
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.failures import Reaction, reaction_to, sqlstate_of, translated
+from jobplane.store.keepalive import watch_over
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -63,6 +65,7 @@ class Database:
         self._application_name = application_name
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
+        self._made: weakref.WeakSet[asyncpg.Connection[asyncpg.Record]] = weakref.WeakSet()
 
     def statement(self, name: str) -> Statement:
         """The statement of sql/<name>.sql for this database's schema."""
@@ -134,7 +137,17 @@ class Database:
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection of its own, outside of the pool: for LISTEN, and for the heartbeat's thread."""
-        return await connect(self.settings, self._setup, self._application_name)
+        connection = await connect(self.settings, self._setup, self._application_name)
+        self._made.add(connection)
+        return connection
+
+    def give_up_connections(self) -> None:
+        """Drop all connections at once, without a word to the server, as nothing reaches it: who waits for an answer
+        is told that its connection is closed, and tries again on a new one.
+        """
+        for connection in list(self._made):
+            if not connection.is_closed():
+                connection.terminate()
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close all connections, by force after `timeout` seconds; the next use opens the pool again."""
@@ -237,6 +250,7 @@ async def connect(
             f"the database URL {where} cannot be read: write it as postgresql://user:password@host:5432/name, with "
             "special characters in user and password percent-encoded"
         ) from None
+    watch_over(connection, settings.network_timeout)
     if setup:
         await connection.execute(setup)
     return connection

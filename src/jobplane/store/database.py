@@ -139,17 +139,13 @@ class Database:
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection of its own, outside of the pool: for LISTEN, and for the heartbeat's thread."""
-        connection = await connect(self.settings, self._setup, self._application_name)
-        self._made.add(connection)
-        return connection
+        self._made.add(made := await connect(self.settings, self._setup, self._application_name))
+        return made
 
     def give_up_connections(self) -> None:
-        """Drop all connections at once, without a word to the server, as nothing reaches it: who waits for an answer
-        is told that its connection is closed, and tries again on a new one.
-        """
+        """Drop all connections, without a word to the server: who waits for an answer tries again on a new one."""
         for connection in list(self._made):
-            if not connection.is_closed():
-                connection.terminate()
+            connection.terminate()
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close all connections, by force after `timeout` seconds; the next use opens the pool again."""
@@ -250,8 +246,7 @@ async def connect(
         application_name: as pg_stat_activity shows it.
         command_timeout: the longest wait for an answer; None waits for ever; default settings.statement_timeout.
 
-    Raises:
-        ConfigurationError: the URL cannot be read. Beside that, the driver's own errors.
+    Raises ConfigurationError for a URL that cannot be read; beside that, the driver's own errors.
     """
     limit = settings.statement_timeout if command_timeout == "settings" else command_timeout
     where = masked(settings.url) if settings.url else f"{settings.host}:{settings.port}"

@@ -75,6 +75,8 @@ class FaultRun:
         self.long = long
         self.folder = folder
         self.random = random.Random(f"{name} {seed}")
+        self.profile = PROFILE
+        """How the workers of this run are set; to be changed before the first is spawned."""
         self.journal = Journal(folder / "journal.jsonl")
         self.workers: list[WorkerProcess] = []
         self.kills = 0
@@ -112,10 +114,10 @@ class FaultRun:
             environment: JOBPLANE_* settings over the profile's.
         """
         profile = {
-            "JOBPLANE_LEASE": f"{PROFILE.lease.total_seconds()}",
-            "JOBPLANE_HEARTBEAT_INTERVAL": f"{PROFILE.heartbeat_interval.total_seconds()}",
-            "JOBPLANE_SWEEP_INTERVAL": f"{PROFILE.sweep_interval.total_seconds()}",
-            "JOBPLANE_POLL_INTERVAL": f"{PROFILE.poll_interval.total_seconds()}",
+            "JOBPLANE_LEASE": f"{self.profile.lease.total_seconds()}",
+            "JOBPLANE_HEARTBEAT_INTERVAL": f"{self.profile.heartbeat_interval.total_seconds()}",
+            "JOBPLANE_SWEEP_INTERVAL": f"{self.profile.sweep_interval.total_seconds()}",
+            "JOBPLANE_POLL_INTERVAL": f"{self.profile.poll_interval.total_seconds()}",
             "JOBPLANE_GRACE": f"{GRACE}",
             "JOBPLANE_QUEUES": f"default:{slots}",
         }
@@ -212,14 +214,14 @@ class FaultRun:
             )
             return await self.fetchval(query) == 0
 
-        await self.until(at_rest, "the queue to come to rest", timeout or 4 * PROFILE.recovery.total_seconds())
+        await self.until(at_rest, "the queue to come to rest", timeout or 4 * self.profile.recovery.total_seconds())
 
     async def history(self, *, settled: bool = True) -> History:
         """What is known of the run so far."""
         calls, executions = read_journal(self.journal.path.read_text().splitlines() if self.journal.path.exists() else [])
         connection = await self._connected()
         try:
-            return await read_history(connection, calls, executions, PROFILE, settled=settled)
+            return await read_history(connection, calls, executions, self.profile, settled=settled)
         finally:
             await connection.close()
 

@@ -17,6 +17,7 @@ from jobplane import DatabaseSettings
 from jobplane.embedded import EmbeddedServer
 from jobplane.embedded.postmaster import is_server, until
 from jobplane.store.migrator import Migrator
+from tests.faults.load import Load
 from tests.faults.run import PROFILE, SLOTS, FaultRun
 
 ENQUEUERS: Final = 4
@@ -43,26 +44,23 @@ async def test_f6_the_server_restarts_under_load(
         for _ in range(2):
             run.spawn()
         await run.ready()
-        over = asyncio.Event()
-        enqueuers = [asyncio.create_task(_enqueue_until(run, over, number)) for number in range(ENQUEUERS)]
         outages, slowest = [], 0.0
         ways = [*WAYS] * (40 if run.long else 1)
         run.random.shuffle(ways)
-        for way in ways:
-            # Time for load between two outages is part of the fault.
-            await asyncio.sleep(run.random.uniform(5, 15) if run.long else run.random.uniform(1.5, 3))
-            gone = time.monotonic()
-            await asyncio.to_thread(_restart, mortal_server, way)
-            outages.append(time.monotonic() - gone)
-            slowest = max(slowest, await _until_work_goes_on(run))
-        over.set()
-        wished = sum(await asyncio.gather(*enqueuers))
+        async with Load(run, ENQUEUERS) as load:
+            for way in ways:
+                # Time for load between two outages is part of the fault.
+                await asyncio.sleep(run.random.uniform(5, 15) if run.long else run.random.uniform(1.5, 3))
+                gone = time.monotonic()
+                await asyncio.to_thread(_restart, mortal_server, way)
+                outages.append(time.monotonic() - gone)
+                slowest = max(slowest, await _until_work_goes_on(run))
         await run.settle(20)
 
         figures = await run.verdict(
             outages=len(outages), longest_outage=f"{max(outages):.2f} s", back_after=f"{slowest:.2f} s"
         )
-    assert figures.completions == wished, "calls without an answer ended as exactly one job"
+    assert figures.completions == load.enqueued, "calls without an answer ended as exactly one job"
     assert slowest <= 2
     heartbeats_missed = PROFILE.lease - PROFILE.heartbeat_interval
     longer = [outage for outage in outages if outage >= heartbeats_missed.total_seconds()]
@@ -80,15 +78,6 @@ def _restart(server: EmbeddedServer, way: str) -> None:
         gone = until(lambda: not is_server(pid, server.data_dir))
         assert gone, "the postmaster outlived its kill"
         server.start()
-
-
-async def _enqueue_until(run: FaultRun, over: asyncio.Event, number: int) -> int:
-    count = 0
-    while not over.is_set():
-        key = f"{number} {count}"
-        await run.client.enqueue_surely("work", {"seconds": 0.05}, key=key, max_attempts=50)
-        count += 1
-    return count
 
 
 async def _until_work_goes_on(run: FaultRun) -> float:

@@ -6,6 +6,7 @@ import calendar
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
@@ -31,13 +32,13 @@ ZONES = {
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def walk(zone: str, begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+@lru_cache(maxsize=1)
+def walk(zone: str, begin: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
     """The oracle's raw material: quarters of an hour of real time with their local begin. No zone changes within one."""
     info = ZoneInfo(zone)
-    moment = begin
-    while moment < end:
-        yield moment, moment.astimezone(info).replace(tzinfo=None)
-        moment += timedelta(minutes=15)
+    quarters = (end - begin) // timedelta(minutes=15)
+    moments = (begin + number * timedelta(minutes=15) for number in range(quarters))
+    return [(moment, moment.astimezone(info).replace(tzinfo=None)) for moment in moments]
 
 
 def expected(
@@ -51,6 +52,7 @@ def expected(
 ) -> list[datetime]:
     """The ticks, found by walking minutes. `wanted` are hours and minutes; `days` the local dates, None for all."""
     minutes = {hour * 60 + minute for hour, minute in wanted}
+    quarters = {minute // 15 for minute in minutes}
     found = set()
     seen: set[datetime] = set()
     before: datetime | None = None
@@ -64,7 +66,7 @@ def expected(
                 missing += timedelta(minutes=1)
         before = local
         first = local.hour * 60 + local.minute
-        if days is not None and local.date() not in days:
+        if first // 15 not in quarters or (days is not None and local.date() not in days):
             continue
         for minute in range(15):
             if first + minute in minutes:
@@ -80,7 +82,6 @@ def all_days(year: int) -> Iterator[date]:
         yield date.fromordinal(ordinal)
 
 
-@pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize(
     ("text", "wanted", "real"),
     [
@@ -92,6 +93,7 @@ def all_days(year: int) -> Iterator[date]:
         ("0 */2 * * *", [(hour, 0) for hour in range(0, 24, 2)], True),
     ],
 )
+@pytest.mark.parametrize("zone", ZONES)
 def test_ten_years_are_those_of_a_walk_over_every_minute(
     zone: str, text: str, wanted: list[tuple[int, int]], *, real: bool
 ) -> None:
@@ -140,17 +142,17 @@ def test_every_quarter_of_an_hour_follows_real_time(day: date, count: int) -> No
 
 
 @pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("hour", [0, 1, 2, 3, 23])
-def test_a_fixed_hour_runs_exactly_once_on_each_local_day(zone: str, hour: int) -> None:
+def test_a_fixed_hour_runs_exactly_once_on_each_local_day(zone: str) -> None:
     year = ZONES[zone]
     info = ZoneInfo(zone)
-    begin = datetime(year, 1, 1, 12, tzinfo=UTC)
+    begin = datetime(year, 1, 1, tzinfo=UTC)
     end = begin.replace(year=year + 10)
-
-    days = [tick.astimezone(info).date() for tick in _until(f"30 {hour} * * *", zone, begin, end)]
-
     walked = sorted({local.date() for _, local in walk(zone, begin, end)})[1:-1]
-    assert [day for day in days if walked[0] <= day <= walked[-1]] == walked
+
+    for hour in (0, 1, 2, 3, 23):
+        days = [tick.astimezone(info).date() for tick in _until(f"30 {hour} * * *", zone, begin, end)]
+
+        assert [day for day in days if walked[0] <= day <= walked[-1]] == walked
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,6 @@ def test_a_fixed_hour_runs_exactly_once_on_each_local_day(zone: str, hour: int) 
         ("  0   0  1  1  * ", ["2027-01-01 00:00"]),
         ("0 0 29 2 *", ["2028-02-29 00:00", "2032-02-29 00:00"]),
         ("0 0 31 2 mon", ["2026-02-02 00:00"]),
-        ("@every 90s", ["2026-01-01 00:01", "2026-01-01 00:03"][:0]),
         ("@every 6h", ["2026-01-01 06:00", "2026-01-01 12:00"]),
     ],
 )

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from jobplane.job import Claim
 from jobplane.outcome import Outcome, Released
+from jobplane.store.schedules import ScheduleStore
 from jobplane.store.store import Store
 from jobplane.worker.executor import Executor
 
@@ -97,6 +98,11 @@ def _in_release(point: Failpoint) -> None:
     Store.finish = call  # type: ignore[method-assign]
 
 
+def _in_cron_tx(point: Failpoint) -> None:
+    # Before it, the tick is decided on and not made; after it, made and not announced.
+    ScheduleStore.tick = wrapped(ScheduleStore.tick, before=point, after=point)  # type: ignore[method-assign]
+
+
 _PLACES: Final[Mapping[str, Callable[[Failpoint], None]]] = {
     "after_claim_commit": _after_claim_commit,
     "before_handler": _before_handler,
@@ -105,6 +111,7 @@ _PLACES: Final[Mapping[str, Callable[[Failpoint], None]]] = {
     "after_complete_commit": _after_complete_commit,
     "in_heartbeat": _in_heartbeat,
     "in_sweep": _in_sweep,
+    "in_cron_tx": _in_cron_tx,
     "in_release": _in_release,
 }
 NAMES: Final = tuple(_PLACES)

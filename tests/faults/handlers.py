@@ -106,13 +106,14 @@ async def poison(ctx: JobContext) -> None:
 async def fail_once(ctx: JobContext) -> None:
     """Fails in its first attempt."""
     note("start", ctx)
+    note("end", ctx)
     if ctx.attempt == 1:
         raise RuntimeError("not yet")
-    note("end", ctx)
 
 
 @task(max_attempts=2, retry=AT_ONCE)
 async def raise_garbage(ctx: JobContext) -> None:
     """Raises what no database stores as it is."""
     note("start", ctx)
+    note("end", ctx)
     raise RuntimeError("before\x00between\ud800after")

@@ -125,7 +125,9 @@ class FaultProxy:
         self._server.close()
         self.heal()
         self.end_all(End.RESET)
-        await asyncio.gather(*self._tasks, return_exceptions=True)  # not cancelled: the server would call that an error
+        await asyncio.gather(
+            *self._tasks, return_exceptions=True
+        )  # not cancelled: the server would call that an error
 
     def _draw(self, link: _Link) -> None:
         if self._cut is not None:

@@ -11,8 +11,8 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -24,11 +24,12 @@ from jobplane import DatabaseSettings, JobQueue
 from jobplane.history.check import check as check_history
 from jobplane.history.figures import Figures, figures
 from jobplane.history.journal import read_journal
-from jobplane.history.record import History, Profile
+from jobplane.history.record import History, Profile, Tick
 from jobplane.history.violations import Violation
-from jobplane.sql import load
+from jobplane.store.database import Database
+from jobplane.store.history import HistoryStore
+from jobplane.store.rows import as_uuid
 from tests.faults.clients import JournallingClient
-from tests.faults.reading import read_history
 from tests.support import Journal, WorkerProcess, until
 
 SQL: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -78,6 +79,8 @@ class FaultRun:
         self.profile = PROFILE
         """How the workers of this run are set; to be changed before the first is spawned."""
         self.journal = Journal(folder / "journal.jsonl")
+        self.limits: dict[str, int] = {}
+        """How many jobs of a queue may run at once, for the checker (I16)."""
         self.workers: list[WorkerProcess] = []
         self.kills = 0
         self._report = report
@@ -142,6 +145,15 @@ class FaultRun:
         """A worker that was killed, by the run or by its own failpoint: it is not missed."""
         self.workers.remove(worker)
         self.kills += 1
+
+    async def every_second(self, schedule: str, queue: str) -> None:
+        """Make a schedule of one `work` job a second; the checker then demands each of its ticks once (I17)."""
+        await self.fetch(
+            "INSERT INTO control_plane.schedules (name, cron, type, queue, missed) "
+            "VALUES ($1, '@every 1s', 'work', $2, 'all')",
+            schedule,
+            queue,
+        )
 
     async def stop(self, worker: WorkerProcess) -> int:
         """SIGTERM; its exit code."""
@@ -214,16 +226,26 @@ class FaultRun:
             )
             return await self.fetchval(query) == 0
 
-        await self.until(at_rest, "the queue to come to rest", timeout or 4 * self.profile.recovery.total_seconds())
+        await self.until(
+            at_rest, "the queue to come to rest", timeout or 4 * self.profile.recovery.total_seconds()
+        )
 
     async def history(self, *, settled: bool = True) -> History:
         """What is known of the run so far."""
-        calls, executions = read_journal(self.journal.path.read_text().splitlines() if self.journal.path.exists() else [])
-        connection = await self._connected()
-        try:
-            return await read_history(connection, calls, executions, self.profile, settled=settled)
-        finally:
-            await connection.close()
+        calls, executions = read_journal(
+            self.journal.path.read_text().splitlines() if self.journal.path.exists() else []
+        )
+        database = Database(DatabaseSettings(url=self.url))
+        found = await HistoryStore(database).read(self.profile, settled=settled)
+        ticks = tuple(await self._ticks())
+        return replace(
+            found,
+            calls=calls,
+            executions=executions,
+            ticks=ticks,
+            limits=self.limits,
+            expected_ticks=_every_second(ticks),
+        )
 
     async def verdict(self, *, settled: bool = True, **more: object) -> Figures:
         """Fail on any violation, on a worker that ended by itself, and on what is left open; else the figures.
@@ -235,10 +257,14 @@ class FaultRun:
         seconds = asyncio.get_running_loop().time() - self._began
         self._report(Report(self.name, self.seed, seconds, found, more))
         violations = check_history(history)
-        shown = f"{self.name}, seed {self.seed}: {len(violations)} violations\n{self._told(violations)}\n{found}"
+        shown = (
+            f"{self.name}, seed {self.seed}: {len(violations)} violations\n{self._told(violations)}\n{found}"
+        )
         assert not violations, shown
         for worker in self.workers:
-            assert worker.process.poll() is None, f"a worker ended by itself:\n{worker.log.read_text()[-3000:]}"
+            assert worker.process.poll() is None, (
+                f"a worker ended by itself:\n{worker.log.read_text()[-3000:]}"
+            )
         idle = await self.fetchval(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND state = 'idle in transaction' AND state_change < now() - interval '1 s'"
@@ -248,10 +274,9 @@ class FaultRun:
 
     async def __aenter__(self) -> Self:
         self._began = asyncio.get_running_loop().time()
-        connection = await self._connected()
-        await connection.execute(load("history/on").numbered)
-        await connection.close()
-        self._client = JobQueue(settings=DatabaseSettings(url=self.url))
+        settings = DatabaseSettings(url=self.url)
+        await HistoryStore(Database(settings)).on()
+        self._client = JobQueue(settings=settings)
         return self
 
     async def __aexit__(
@@ -268,7 +293,29 @@ class FaultRun:
     def _told(self, violations: Sequence[Violation]) -> str:
         return "\n".join(f"{violation.promise}: {violation.says}" for violation in violations[:20])
 
+    async def _ticks(self) -> list[Tick]:
+        # By the jobs, not by the rows of schedule_ticks: their key would hide what it is there to prevent.
+        jobs = await self.fetch("SELECT id, tags FROM control_plane.jobs WHERE tags[1] LIKE 'schedule:%'")
+        return [
+            Tick(
+                schedule=job["tags"][0].removeprefix("schedule:"),
+                tick=datetime.fromisoformat(job["tags"][1].removeprefix("tick:")),
+                job_id=as_uuid(job["id"]),
+            )
+            for job in jobs
+        ]
+
     async def _connected(self) -> SQL:
         parts = urlsplit(self.url)
         assert parts.hostname is not None
         return await asyncpg.connect(self.url, server_settings={"application_name": "fault suite"})
+
+
+def _every_second(ticks: Sequence[Tick]) -> dict[str, frozenset[datetime]]:
+    """What a schedule of one tick a second must have made between its first and its last."""
+    expected = {}
+    for name in {tick.schedule for tick in ticks}:
+        moments = [tick.tick for tick in ticks if tick.schedule == name]
+        seconds = int((max(moments) - min(moments)).total_seconds())
+        expected[name] = frozenset(min(moments) + timedelta(seconds=second) for second in range(seconds + 1))
+    return expected

@@ -34,7 +34,9 @@ async def test_f7_terminated_backends(fault_run: FaultRun) -> None:
     await run.settle()
 
     async def few_enough() -> bool:
-        return await run.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {OURS}") <= MOST_BACKENDS * len(workers)
+        return await run.fetchval(
+            f"SELECT count(*) FROM pg_stat_activity WHERE {OURS}"
+        ) <= MOST_BACKENDS * len(workers)
 
     await run.until(few_enough, f"at most {MOST_BACKENDS} backends of each worker", 5)
     figures = await run.verdict(terminated=terminated, listening_again_after=f"{slowest:.2f} s")
@@ -105,7 +107,9 @@ async def _terminate(run: FaultRun, kind: str) -> float:
     cut = time.monotonic()
 
     async def listens_again() -> bool:
-        query = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND pid <> $2 AND {LISTENING}"
+        query = (
+            f"SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND pid <> $2 AND {LISTENING}"
+        )
         return await run.fetchval(query, chosen["application_name"], chosen["pid"]) > 0
 
     await until(listens_again, 5)

@@ -120,7 +120,9 @@ async def test_f8c_lost_answers(fault_run: FaultRun) -> None:
         )
     assert (enqueues_lost, made) == (each, each), "each key made one job"
     assert claims_lost == each // 10
-    assert sum(event.verb == "rescue" for event in rescued) == figures.rescues > 0, "only lost claims were taken back"
+    assert sum(event.verb == "rescue" for event in rescued) == figures.rescues > 0, (
+        "only lost claims were taken back"
+    )
     assert completes_lost > 0
     assert set(run.starts().values()) == {1}, "an answer that is lost costs no execution"
     assert "refused" not in worker.log.read_text(), "the worker learns that its completion had counted"

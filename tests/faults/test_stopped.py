@@ -53,9 +53,13 @@ async def test_f3_stopped_and_continued_workers(fault_run: FaultRun) -> None:
         tasks_dropped += len(dropped)
 
     refused = sum(worker.log.read_text().count(REFUSED) for worker in run.workers)
-    figures = await run.verdict(stops=stops, stale_writes_refused=refused, zombie_let_go_after=f"{slowest:.2f} s")
+    figures = await run.verdict(
+        stops=stops, stale_writes_refused=refused, zombie_let_go_after=f"{slowest:.2f} s"
+    )
     starts = run.starts()
-    assert all(starts[job] <= 1 + times for job, times in held_when_stopped.items()), "at most one more for each stop"
+    assert all(starts[job] <= 1 + times for job, times in held_when_stopped.items()), (
+        "at most one more for each stop"
+    )
     assert figures.completions == rounds * jobs
     # Of the jobs in flight, the stubborn half end as if all were well; the others heed.
     assert refused + tasks_dropped >= sum(held_when_stopped.values())

@@ -11,7 +11,7 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -22,14 +22,14 @@ from uuid import UUID
 import asyncpg
 
 from jobplane import DatabaseSettings, Job, JobQueue
-from jobplane.history.check import check as check_history
-from jobplane.history.figures import Figures, figures
+from jobplane.history.check import check, examine
+from jobplane.history.figures import Figures, figures_of
 from jobplane.history.record import History, Profile
-from jobplane.history.violations import Violation
 from jobplane.store.database import Database
 from jobplane.store.history import HistoryStore
 from tests.faults.clients import JournallingClient
 from tests.faults.reading import read_history
+from tests.faults.report import Report, told
 from tests.support import Journal, WorkerProcess, until
 
 SQL: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -42,17 +42,6 @@ PROFILE: Final = Profile(
 """The test profile of the promises: recovery within 4 s."""
 SLOTS: Final = 8
 GRACE: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What is printed of one run."""
-
-    name: str
-    seed: int
-    seconds: float
-    figures: Figures
-    more: dict[str, object] = field(default_factory=dict)
 
 
 class FaultRun:
@@ -78,6 +67,8 @@ class FaultRun:
         self.random = random.Random(f"{name} {seed}")
         self.profile = PROFILE
         """How the workers of this run are set; to be changed before the first is spawned."""
+        self.allowance = timedelta(0)
+        """How long faults keep all workers from the server: recovery is promised where a free one reaches it."""
         self.journal = Journal(folder / "journal.jsonl")
         self.limits: dict[str, int] = {}
         """How many jobs of a queue may run at once, for the checker (I16)."""
@@ -115,7 +106,7 @@ class FaultRun:
             url: another way to the database, such as a proxy's.
             prefix: comes before Python on the command line.
             targets: the module with the handlers.
-            environment: JOBPLANE_* settings over the profile's.
+            environment: settings over the profile's.
         """
         profile = {
             "JOBPLANE_LEASE": f"{self.profile.lease.total_seconds()}",
@@ -193,12 +184,12 @@ class FaultRun:
         """Wait until at least so many jobs are completed."""
         await self.until(lambda: self._has_completed(count), f"{count} jobs to complete", timeout)
 
-    async def until(self, check: Callable[[], Awaitable[bool]], what: str, timeout: float = 20.0) -> None:
+    async def until(self, done: Callable[[], Awaitable[bool]], what: str, timeout: float = 20.0) -> None:
         """Wait for something; if it does not come, say which promises are broken by now beside what is missing."""
         try:
-            await until(check, timeout)
+            await until(done, timeout)
         except AssertionError:
-            broken = self._told(check_history(await self.history(settled=True)))
+            broken = told(check(await self.history(settled=True)))
             raise AssertionError(
                 f"{self.name}, seed {self.seed}: waited {timeout} s for {what}\n{broken}"
             ) from None
@@ -240,8 +231,9 @@ class FaultRun:
 
     async def history(self, *, settled: bool = True) -> History:
         """What is known of the run so far."""
+        profile = replace(self.profile, sweep_interval=self.profile.sweep_interval + self.allowance)
         found = await read_history(
-            self.url, self._journal_lines(), self.profile, settled=settled, every_second=self._every_second
+            self.url, self._journal_lines(), profile, settled=settled, every_second=self._every_second
         )
         return replace(found, limits=self.limits)
 
@@ -251,13 +243,11 @@ class FaultRun:
         `more` is printed beside them.
         """
         history = await self.history(settled=settled)
-        found = figures(history)
+        examined = examine(history)
+        found, violations = figures_of(examined), examined.violations
         seconds = asyncio.get_running_loop().time() - self._began
         self._report(Report(self.name, self.seed, seconds, found, more))
-        violations = check_history(history)
-        shown = (
-            f"{self.name}, seed {self.seed}: {len(violations)} violations\n{self._told(violations)}\n{found}"
-        )
+        shown = f"{self.name}, seed {self.seed}: {len(violations)} violations\n{told(violations)}\n{found}"
         assert not violations, shown
         for worker in self.workers:
             assert worker.process.poll() is None, (
@@ -290,9 +280,6 @@ class FaultRun:
 
     async def _has_completed(self, count: int) -> bool:
         return await self.count("completed") >= count
-
-    def _told(self, violations: Sequence[Violation]) -> str:
-        return "\n".join(f"{violation.promise}: {violation.says}" for violation in violations[:20])
 
     async def _connected(self) -> SQL:
         parts = urlsplit(self.url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from tests.faults.load import Load
 from tests.faults.nemesis import Nemesis, schedule, told
@@ -21,6 +22,8 @@ async def test_f34_everything_at_once(start_run: Callable[[str, str], FaultRun])
             start_run("f34_everything_at_once", server.url()) as run,
             FaultProxy(server.url(), run.random) as proxy,
         ):
+            # Holes are up to 2 s long, and a restart takes about as long.
+            run.allowance = timedelta(seconds=3)
             nemesis = Nemesis(run, server, proxy)
             planned = schedule(run.random, 3600 if run.long else 40)
             run.journal.write(event="schedule", says=told(planned))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from tests.faults.load import Load
@@ -34,6 +35,7 @@ async def test_f6_the_server_restarts_under_load(start_run: Callable[[str, str],
                     outages.append(time.monotonic() - gone)
                     slowest = max(slowest, await _until_work_goes_on(run))
             await run.settle(20)
+            run.allowance = timedelta(seconds=max(outages) + slowest)
 
             figures = await run.verdict(
                 outages=len(outages), longest_outage=f"{max(outages):.2f} s", back_after=f"{slowest:.2f} s"

@@ -12,6 +12,7 @@ from jobplane.cli.enqueue import enqueue
 from jobplane.cli.jobs import jobs
 from jobplane.cli.migrate import migrate
 from jobplane.cli.queues import queues
+from jobplane.cli.schedules import schedules
 from jobplane.cli.worker import worker
 from jobplane.cli.workers import workers
 from jobplane.version import __version__
@@ -49,6 +50,7 @@ app.command()(worker)
 app.command()(enqueue)
 app.add_typer(jobs, name="jobs")
 app.add_typer(queues, name="queues")
+app.add_typer(schedules, name="schedules")
 app.add_typer(workers, name="workers")
 app.command()(doctor)
 

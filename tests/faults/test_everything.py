@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from datetime import timedelta
 
 from tests.faults.load import Load
-from tests.faults.nemesis import Nemesis, schedule, told
+from tests.faults.nemesis import Fault, Nemesis, schedule, told
 from tests.faults.proxy import FaultProxy
 from tests.faults.restarts import migrate, mortal_server
 from tests.faults.run import SLOTS, FaultRun
 
 WORKERS = 3
+
+
+def test_a_seed_says_which_faults_come_when() -> None:
+    """The same schedule for the same seed, another for another, and every fault has its turn."""
+    planned = schedule(random.Random("seed 1"), 600)
+
+    assert [str(fault) for fault in planned] == [
+        str(fault) for fault in schedule(random.Random("seed 1"), 600)
+    ]
+    assert [str(fault) for fault in planned] != [
+        str(fault) for fault in schedule(random.Random("seed 2"), 600)
+    ]
+    assert {fault.fault for fault in planned} == set(Fault)
 
 
 async def test_f34_everything_at_once(start_run: Callable[[str, str], FaultRun]) -> None:

@@ -39,7 +39,7 @@ async def test_f34_everything_at_once(start_run: Callable[[str, str], FaultRun])
             # Holes are up to 2 s long, and a restart takes about as long.
             run.allowance = timedelta(seconds=3)
             nemesis = Nemesis(run, server, proxy)
-            planned = schedule(run.random, 3600 if run.long else 40)
+            planned = schedule(run.random, 1200 if run.long else 40)
             run.journal.write(event="schedule", says=told(planned))
             for _ in range(WORKERS):
                 nemesis.spawn()

@@ -24,7 +24,7 @@ async def test_f6_the_server_restarts_under_load(start_run: Callable[[str, str],
                 run.spawn()
             await run.ready()
             outages, slowest = [], 0.0
-            ways = [*WAYS] * (40 if run.long else 1)
+            ways = [*WAYS] * (14 if run.long else 1)
             run.random.shuffle(ways)
             async with Load(run, ENQUEUERS) as load:
                 for way in ways:

@@ -153,6 +153,13 @@ class WorkerSettings:
         least=0.01,
         most=30 * 86400,
     )
+    crash_limit: int = setting(
+        3,
+        "Workers that a job may take with it in a day; the last time it runs alone.",
+        "JOBPLANE_CRASH_LIMIT",
+        least=1,
+        most=1000,
+    )
     threads: int = setting(
         32, "Threads for synchronous handlers, over all queues.", "JOBPLANE_THREADS", least=1, most=1000
     )

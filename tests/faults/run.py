@@ -117,6 +117,8 @@ class FaultRun:
             "JOBPLANE_POLL_INTERVAL": f"{PROFILE.poll_interval.total_seconds()}",
             "JOBPLANE_GRACE": f"{GRACE}",
             "JOBPLANE_QUEUES": f"default:{slots}",
+            # What kills workers here is the fault, not the jobs; F19 sets the product's own limit.
+            "JOBPLANE_CRASH_LIMIT": "1000",
         }
         worker = WorkerProcess(
             url or self.url,
@@ -136,6 +138,17 @@ class FaultRun:
         worker.signal(signal.SIGKILL)
         await worker.exit_code()
         self.kills += 1
+
+    async def died(self, worker: WorkerProcess) -> int:
+        """It ended by itself, as the scenario wants it; its exit code."""
+        self.workers.remove(worker)
+        self._ended.append(worker)
+        return await worker.exit_code()
+
+    @property
+    def gone(self) -> Sequence[WorkerProcess]:
+        """The workers that were killed, stopped, or died."""
+        return self._ended
 
     async def stop(self, worker: WorkerProcess) -> int:
         """SIGTERM; its exit code."""

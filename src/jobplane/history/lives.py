@@ -197,7 +197,16 @@ class Lives:
     def _check_attempts(self, was: Transition, now: Transition) -> None:
         change = now.attempts - was.attempts
         # A stopping worker that hands back a job which someone wants cancelled gives the attempt back as well.
-        may_give_back = now.verb in GIVES_BACK or (now.verb == "cancel" and now.before is JobStatus.RUNNING)
+        may_give_back = (
+            now.verb in GIVES_BACK
+            or (now.verb == "cancel" and now.before is JobStatus.RUNNING)
+            # Whose last attempt ended with its worker in the company of others (decisions/0009).
+            or (
+                now.verb == "rescue"
+                and now.after is JobStatus.PENDING
+                and was.attempts == was.max_attempts > 1
+            )
+        )
         allowed = (1,) if now.verb == "claim" else (0, -1) if may_give_back else (0,)
         if change not in allowed:
             self._add(

@@ -13,6 +13,7 @@ from jobplane.settings import WorkerSettings
 from jobplane.store.store import Store
 from jobplane.worker.service import Service, jittered
 from jobplane.worker.slots import QueueSlots
+from jobplane.worker.solitude import Solitude
 
 MAX_CLAIM: Final = 1000
 
@@ -24,6 +25,7 @@ class Claimer(Service):
         self,
         slots: QueueSlots,
         store: Store,
+        solitude: Solitude,
         events: Events,
         settings: WorkerSettings,
         worker_id: str,
@@ -32,6 +34,7 @@ class Claimer(Service):
         super().__init__(f"claimer {slots.name}", events)
         self._slots = slots
         self._store = store
+        self._solitude = solitude
         self._worker_id = worker_id
         self._types = list(types)
         self._lease = settings.lease
@@ -52,6 +55,11 @@ class Claimer(Service):
         if self._may_have_more and self._wants_claim():
             self.wake()
 
+    @property
+    def is_claiming(self) -> bool:
+        """Whether a claim is under way."""
+        return self._claiming.locked()
+
     async def finish_claim(self, seconds: float) -> list[Claim]:
         """Let a claim that is under way end, at most so long, and stop; returns what it brought, to be handed back."""
         self.closed = True
@@ -65,7 +73,7 @@ class Claimer(Service):
         """One claim, if there is room for a worthwhile one."""
         slots = self._slots
         slots.measure_pace()
-        if self.closed or not self._types or not self._wants_claim():
+        if self.closed or not self._types or self._solitude.wanted or not self._wants_claim():
             return jittered(self._poll)
         asked = min(slots.room(self._prefetch), MAX_CLAIM)
         self._may_have_more = False  # unless someone says otherwise while the statement is under way
@@ -75,7 +83,7 @@ class Claimer(Service):
             self._late = claims
             return jittered(self._poll)
         if claims:
-            slots.put(claims)
+            slots.put(self._solitude.admit(claims))
             if self._events.wants(JobsClaimed):
                 self._events.emit(JobsClaimed(slots.name, claims))
         if len(claims) == asked:

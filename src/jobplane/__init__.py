@@ -1,7 +1,7 @@
 """jobplane: a job queue for Python on PostgreSQL, and nothing beside it."""
 
 from jobplane.client.default import default_queue, enqueue_job, get_job, schedule_job, task
-from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
 from jobplane.client.queue import JobQueue
 from jobplane.client.sync import SyncJobQueue
 from jobplane.client.tasks import Task
@@ -51,6 +51,7 @@ __all__ = [
     "Job",
     "JobCancelledError",
     "JobContext",
+    "JobCounts",
     "JobNotFoundError",
     "JobPage",
     "JobPayload",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from jobplane.job import Job
+from jobplane.job import Job, JobStatus
 
 
 class CancelResult(Enum):
@@ -17,6 +17,21 @@ class CancelResult(Enum):
     """The job will never start, or had been cancelled before."""
     REQUESTED = "requested"
     """It runs: its worker tells the handler to stop."""
+
+
+class JobCounts(dict[JobStatus, int]):
+    """How many jobs have each status.
+
+    Attributes:
+        estimated: the statuses whose number is an estimate, good to about a tenth (of some hundred pages of the table). In a table of more than a few
+            thousand jobs that is completed, and each of which there are more than 10,000.
+    """
+
+    def __init__(
+        self, counts: Mapping[JobStatus, int], estimated: frozenset[JobStatus] = frozenset()
+    ) -> None:
+        super().__init__(counts)
+        self.estimated = estimated
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +48,8 @@ class QueueInfo:
     """How many jobs its workers run at once."""
     oldest_due_at: datetime | None
     paused_at: datetime | None
+    estimated: bool = False
+    """Whether `due` and `later` are estimates: more jobs wait than are counted one by one (about 10,000)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +77,17 @@ class Unclaimable:
     type: str
     jobs: int
     oldest_due_at: datetime
+    estimated: bool = False
+    """Whether `jobs` is an estimate and there may be older ones: more wait in this queue than are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Some jobs, newest first, and the cursor of the next page (None on the last)."""
+    """Some jobs, newest first, and the cursor of the next page (None on the last).
+
+    A page may hold fewer jobs than asked for, even none, and still have a next one: filters other than by status
+    running, failed or cancelled have no index, so a page looks at no more than 20,000 jobs.
+    """
 
     jobs: tuple[Job, ...]
     next_cursor: str | None

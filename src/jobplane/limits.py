@@ -22,6 +22,7 @@ MAX_SCHEDULE_AHEAD: Final = timedelta(days=366)
 MAX_PRIORITY: Final = 1000
 MAX_KEY_LENGTH: Final = 255
 MAX_TAGS: Final = 20
+MAX_RUNNING: Final = 100_000
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 
 
@@ -33,6 +34,11 @@ def check_type(value: object) -> str:
 def check_queue(value: object) -> str:
     """A queue's name: the same characters as a type."""
     return _check_name("queue", value)
+
+
+def check_schedule(value: object) -> str:
+    """A schedule's name: the same characters as a type."""
+    return _check_name("name", value)
 
 
 def check_priority(value: object) -> int:

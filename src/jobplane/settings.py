@@ -73,6 +73,13 @@ class DatabaseSettings:
         least=0.1,
         most=3600,
     )
+    network_timeout: timedelta = setting(
+        timedelta(seconds=10),
+        "How soon a network that passes nothing any more is noticed, although no connection ends.",
+        "JOBPLANE_NETWORK_TIMEOUT",
+        least=0.5,
+        most=3600,
+    )
     patience: timedelta = setting(
         timedelta(seconds=10),
         "How long a call keeps trying while the server restarts or refuses connections.",
@@ -153,13 +160,7 @@ class WorkerSettings:
         least=0.01,
         most=30 * 86400,
     )
-    crash_limit: int = setting(
-        3,
-        "Workers that a job may take with it in a day; the last time it runs alone.",
-        "JOBPLANE_CRASH_LIMIT",
-        least=1,
-        most=1000,
-    )
+    crash_limit: int = setting(3, "Workers that one job may kill in a day.", "JOBPLANE_CRASH_LIMIT", least=1)
     threads: int = setting(
         32, "Threads for synchronous handlers, over all queues.", "JOBPLANE_THREADS", least=1, most=1000
     )
@@ -178,6 +179,12 @@ class WorkerSettings:
     )
     keep_cancelled: timedelta = setting(
         timedelta(days=7), "How long cancelled jobs are kept.", "JOBPLANE_KEEP_CANCELLED", least=0
+    )
+    keep_history: timedelta = setting(
+        timedelta(days=30),
+        "How long transitions are kept, where a history is kept.",
+        "JOBPLANE_KEEP_HISTORY",
+        least=0,
     )
 
     def __post_init__(self) -> None:

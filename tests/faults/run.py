@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -20,13 +21,15 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from jobplane import DatabaseSettings, JobQueue
-from jobplane.history.check import check
+from jobplane.history.check import check as check_history
 from jobplane.history.figures import Figures, figures
 from jobplane.history.journal import read_journal
-from jobplane.history.record import History, Profile
-from jobplane.sql import load
+from jobplane.history.record import History, Profile, Tick
+from jobplane.history.violations import Violation
+from jobplane.store.database import Database
+from jobplane.store.history import HistoryStore
+from jobplane.store.rows import as_uuid
 from tests.faults.clients import JournallingClient
-from tests.faults.reading import read_history
 from tests.support import Journal, WorkerProcess, until
 
 SQL: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -73,10 +76,13 @@ class FaultRun:
         self.long = long
         self.folder = folder
         self.random = random.Random(f"{name} {seed}")
+        self.profile = PROFILE
+        """How the workers of this run are set; to be changed before the first is spawned."""
         self.journal = Journal(folder / "journal.jsonl")
+        self.limits: dict[str, int] = {}
+        """How many jobs of a queue may run at once, for the checker (I16)."""
         self.workers: list[WorkerProcess] = []
         self.kills = 0
-        self._ended: list[WorkerProcess] = []
         self._report = report
         self._began = 0.0
         self._client: JobQueue | None = None
@@ -111,10 +117,10 @@ class FaultRun:
             environment: JOBPLANE_* settings over the profile's.
         """
         profile = {
-            "JOBPLANE_LEASE": f"{PROFILE.lease.total_seconds()}",
-            "JOBPLANE_HEARTBEAT_INTERVAL": f"{PROFILE.heartbeat_interval.total_seconds()}",
-            "JOBPLANE_SWEEP_INTERVAL": f"{PROFILE.sweep_interval.total_seconds()}",
-            "JOBPLANE_POLL_INTERVAL": f"{PROFILE.poll_interval.total_seconds()}",
+            "JOBPLANE_LEASE": f"{self.profile.lease.total_seconds()}",
+            "JOBPLANE_HEARTBEAT_INTERVAL": f"{self.profile.heartbeat_interval.total_seconds()}",
+            "JOBPLANE_SWEEP_INTERVAL": f"{self.profile.sweep_interval.total_seconds()}",
+            "JOBPLANE_POLL_INTERVAL": f"{self.profile.poll_interval.total_seconds()}",
             "JOBPLANE_GRACE": f"{GRACE}",
             "JOBPLANE_QUEUES": f"default:{slots}",
             # What kills workers here is the fault, not the jobs; F19 sets the product's own limit.
@@ -133,27 +139,27 @@ class FaultRun:
 
     async def kill(self, worker: WorkerProcess) -> None:
         """SIGKILL, and wait until it is gone."""
-        self.workers.remove(worker)
-        self._ended.append(worker)
         worker.signal(signal.SIGKILL)
         await worker.exit_code()
+        self.forget(worker)
+
+    def forget(self, worker: WorkerProcess) -> None:
+        """A worker that was killed, by the run or by its own failpoint: it is not missed."""
+        self.workers.remove(worker)
         self.kills += 1
 
-    async def died(self, worker: WorkerProcess) -> int:
-        """It ended by itself, as the scenario wants it; its exit code."""
-        self.workers.remove(worker)
-        self._ended.append(worker)
-        return await worker.exit_code()
-
-    @property
-    def gone(self) -> Sequence[WorkerProcess]:
-        """The workers that were killed, stopped, or died."""
-        return self._ended
+    async def every_second(self, schedule: str, queue: str) -> None:
+        """Make a schedule of one `work` job a second; the checker then demands each of its ticks once (I17)."""
+        await self.fetch(
+            "INSERT INTO control_plane.schedules (name, cron, type, queue, missed) "
+            "VALUES ($1, '@every 1s', 'work', $2, 'all')",
+            schedule,
+            queue,
+        )
 
     async def stop(self, worker: WorkerProcess) -> int:
         """SIGTERM; its exit code."""
         self.workers.remove(worker)
-        self._ended.append(worker)
         worker.signal(signal.SIGTERM)
         return await worker.exit_code()
 
@@ -169,13 +175,48 @@ class FaultRun:
         finally:
             await connection.close()
 
+    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
+        """Rows, over a connection of its own."""
+        connection = await self._connected()
+        try:
+            return await connection.fetch(query, *args)
+        finally:
+            await connection.close()
+
     async def completed(self, count: int, timeout: float = 120.0) -> None:
         """Wait until at least so many jobs are completed."""
+        await self.until(lambda: self._has_completed(count), f"{count} jobs to complete", timeout)
+
+    async def until(self, check: Callable[[], Awaitable[bool]], what: str, timeout: float = 20.0) -> None:
+        """Wait for something; if it does not come, say which promises are broken by now beside what is missing."""
+        try:
+            await until(check, timeout)
+        except AssertionError:
+            broken = self._told(check_history(await self.history(settled=True)))
+            raise AssertionError(
+                f"{self.name}, seed {self.seed}: waited {timeout} s for {what}\n{broken}"
+            ) from None
+
+    def starts(self) -> Counter[str]:
+        """How often the handler of each job began, by the journal."""
+        return Counter(str(entry["job"]) for entry in self.journal.entries("start"))
+
+    async def ready(self) -> None:
+        """Wait until all workers that were spawned have said that they live."""
+        query = "SELECT count(DISTINCT pid) FROM control_plane.workers WHERE pid = ANY ($1)"
+
+        async def all_of_them() -> bool:
+            return await self.fetchval(query, [worker.pid for worker in self.workers]) == len(self.workers)
+
+        await self.until(all_of_them, f"{len(self.workers)} workers to start", 60)
+
+    async def started(self, count: int, timeout: float = 30.0) -> None:
+        """Wait until so many handlers have begun."""
 
         async def enough() -> bool:
-            return await self.count("completed") >= count
+            return len(self.journal.entries("start")) >= count
 
-        await until(enough, timeout)
+        await self.until(enough, f"{count} handlers to begin", timeout)
 
     async def settle(self, timeout: float | None = None) -> None:
         """Faults are healed: wait until no job runs and none is due. Fails after 4 (L + s + p) seconds (I4)."""
@@ -187,16 +228,26 @@ class FaultRun:
             )
             return await self.fetchval(query) == 0
 
-        await until(at_rest, timeout or 4 * PROFILE.recovery.total_seconds())
+        await self.until(
+            at_rest, "the queue to come to rest", timeout or 4 * self.profile.recovery.total_seconds()
+        )
 
     async def history(self, *, settled: bool = True) -> History:
         """What is known of the run so far."""
-        calls, executions = read_journal(self.journal.path.read_text().splitlines() if self.journal.path.exists() else [])
-        connection = await self._connected()
-        try:
-            return await read_history(connection, calls, executions, PROFILE, settled=settled)
-        finally:
-            await connection.close()
+        calls, executions = read_journal(
+            self.journal.path.read_text().splitlines() if self.journal.path.exists() else []
+        )
+        database = Database(DatabaseSettings(url=self.url))
+        found = await HistoryStore(database).read(self.profile, settled=settled)
+        ticks = tuple(await self._ticks())
+        return replace(
+            found,
+            calls=calls,
+            executions=executions,
+            ticks=ticks,
+            limits=self.limits,
+            expected_ticks=_every_second(ticks),
+        )
 
     async def verdict(self, *, settled: bool = True, **more: object) -> Figures:
         """Fail on any violation, on a worker that ended by itself, and on what is left open; else the figures.
@@ -207,11 +258,15 @@ class FaultRun:
         found = figures(history)
         seconds = asyncio.get_running_loop().time() - self._began
         self._report(Report(self.name, self.seed, seconds, found, more))
-        violations = check(history)
-        shown = "\n".join(f"{violation.promise}: {violation.says}" for violation in violations[:20])
-        assert not violations, f"{self.name}, seed {self.seed}: {len(violations)} violations\n{shown}\n{found}"
+        violations = check_history(history)
+        shown = (
+            f"{self.name}, seed {self.seed}: {len(violations)} violations\n{self._told(violations)}\n{found}"
+        )
+        assert not violations, shown
         for worker in self.workers:
-            assert worker.process.poll() is None, f"a worker ended by itself:\n{worker.log.read_text()[-3000:]}"
+            assert worker.process.poll() is None, (
+                f"a worker ended by itself:\n{worker.log.read_text()[-3000:]}"
+            )
         idle = await self.fetchval(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND state = 'idle in transaction' AND state_change < now() - interval '1 s'"
@@ -221,10 +276,9 @@ class FaultRun:
 
     async def __aenter__(self) -> Self:
         self._began = asyncio.get_running_loop().time()
-        connection = await self._connected()
-        await connection.execute(load("history/on").numbered)
-        await connection.close()
-        self._client = JobQueue(settings=DatabaseSettings(url=self.url))
+        settings = DatabaseSettings(url=self.url)
+        await HistoryStore(Database(settings)).on()
+        self._client = JobQueue(settings=settings)
         return self
 
     async def __aexit__(
@@ -235,7 +289,35 @@ class FaultRun:
         assert self._client is not None
         await self._client.close()
 
+    async def _has_completed(self, count: int) -> bool:
+        return await self.count("completed") >= count
+
+    def _told(self, violations: Sequence[Violation]) -> str:
+        return "\n".join(f"{violation.promise}: {violation.says}" for violation in violations[:20])
+
+    async def _ticks(self) -> list[Tick]:
+        # By the jobs, not by the rows of schedule_ticks: their key would hide what it is there to prevent.
+        jobs = await self.fetch("SELECT id, tags FROM control_plane.jobs WHERE tags[1] LIKE 'schedule:%'")
+        return [
+            Tick(
+                schedule=job["tags"][0].removeprefix("schedule:"),
+                tick=datetime.fromisoformat(job["tags"][1].removeprefix("tick:")),
+                job_id=as_uuid(job["id"]),
+            )
+            for job in jobs
+        ]
+
     async def _connected(self) -> SQL:
         parts = urlsplit(self.url)
         assert parts.hostname is not None
         return await asyncpg.connect(self.url, server_settings={"application_name": "fault suite"})
+
+
+def _every_second(ticks: Sequence[Tick]) -> dict[str, frozenset[datetime]]:
+    """What a schedule of one tick a second must have made between its first and its last."""
+    expected = {}
+    for name in {tick.schedule for tick in ticks}:
+        moments = [tick.tick for tick in ticks if tick.schedule == name]
+        seconds = int((max(moments) - min(moments)).total_seconds())
+        expected[name] = frozenset(min(moments) + timedelta(seconds=second) for second in range(seconds + 1))
+    return expected

@@ -48,10 +48,14 @@ async def _poison(run: FaultRun, poisons: list[str], prefix: Sequence[str]) -> N
     run.random.shuffle(wishes)
     await run.client.enqueue_many(wishes)
 
+    started: list[WorkerProcess] = []
+
     def spawn() -> WorkerProcess:
-        return run.spawn(
+        worker = run.spawn(
             targets="tests.faults.handlers_poison", prefix=prefix, JOBPLANE_CRASH_LIMIT=str(CRASH_LIMIT)
         )
+        started.append(worker)
+        return worker
 
     workers = [spawn() for _ in range(2)]
     deaths: Counter[int] = Counter()
@@ -59,7 +63,8 @@ async def _poison(run: FaultRun, poisons: list[str], prefix: Sequence[str]) -> N
     async def all_ended() -> bool:
         for number, worker in enumerate(workers):
             if worker.process.poll() is not None:
-                deaths[await run.died(worker)] += 1
+                deaths[await worker.exit_code()] += 1
+                run.forget(worker)
                 workers[number] = spawn()
         ended = "SELECT count(*) FROM control_plane.jobs WHERE status IN ('completed', 'failed')"
         return await run.fetchval(ended) == len(wishes)
@@ -67,7 +72,8 @@ async def _poison(run: FaultRun, poisons: list[str], prefix: Sequence[str]) -> N
     await until(all_ended, 100)
     await run.settle()
 
-    figures = await run.verdict(deaths=sum(deaths.values()), apart=await _set_apart(run))
+    apart = sum(worker.log.read_text().count("it runs alone now") for worker in started)
+    figures = await run.verdict(deaths=sum(deaths.values()), apart=apart)
     starts = Counter(entry["job"] for entry in run.journal.entries("start"))
     for wish in wishes:
         job = await run.queue.get_job(wish.id)
@@ -82,8 +88,3 @@ async def _poison(run: FaultRun, poisons: list[str], prefix: Sequence[str]) -> N
     assert figures.completions == good
     assert set(deaths) <= {137, -signal.SIGSEGV, -signal.SIGKILL}
     assert sum(deaths.values()) <= CRASH_LIMIT * len(poisons)
-
-
-async def _set_apart(run: FaultRun) -> int:
-    logs = [worker.log.read_text() for worker in (*run.workers, *run.gone)]
-    return sum(log.count("it runs alone now") for log in logs)

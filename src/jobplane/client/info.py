@@ -48,6 +48,8 @@ class QueueInfo:
     """How many jobs its workers run at once."""
     oldest_due_at: datetime | None
     paused_at: datetime | None
+    max_running: int | None
+    """How many of its jobs may run at once, everywhere; None: as many as its workers have slots."""
     estimated: bool = False
     """Whether `due` and `later` are estimates: more jobs wait than are counted one by one (about 10,000)."""
 

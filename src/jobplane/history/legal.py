@@ -45,3 +45,19 @@ def is_of_the_holder(now: Transition) -> bool:
         ends = now.before is JobStatus.RUNNING and now.after is JobStatus.CANCELLED
         return ends and now.lease_was is not None
     return now.verb in OF_THE_HOLDER
+
+
+def changes_of_attempts(was: int, now: Transition) -> tuple[int, ...]:
+    """By how much the verb may change the count of attempts, which `was` so much before."""
+    if now.verb == "claim":
+        return (1,)
+    given_back = -min(was, 1)
+    if now.verb in GIVES_BACK:
+        return (given_back,)
+    if now.verb == "cancel" and now.before is JobStatus.RUNNING:
+        # A stopping worker that hands back a job which someone wants cancelled gives the attempt back as well.
+        return (0, given_back)
+    if now.verb == "rescue" and now.after is JobStatus.PENDING and was == now.max_attempts > 1:
+        # Its last attempt ended with its worker, in the company of others (decisions/0009).
+        return (-1,)
+    return (0,)

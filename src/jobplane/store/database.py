@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -16,6 +17,7 @@ from jobplane.errors import ConfigurationError
 from jobplane.settings import DatabaseSettings, masked
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.failures import Reaction, reaction_to, sqlstate_of, translated
+from jobplane.store.keepalive import watch_over
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -30,7 +32,9 @@ WORKER_SESSION: Final = (
     "SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; "
     "SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
     # A row that someone keeps locked must not hold up the batch it is in.
-    "SET lock_timeout = '200ms'"
+    "SET lock_timeout = '200ms'; "
+    # A worker that is stopped in the middle of a transaction must not keep a queue's lock from the others.
+    "SET idle_in_transaction_session_timeout = '2s'"
 )
 
 
@@ -63,6 +67,7 @@ class Database:
         self._application_name = application_name
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
+        self._made: weakref.WeakSet[asyncpg.Connection[asyncpg.Record]] = weakref.WeakSet()
 
     def statement(self, name: str) -> Statement:
         """The statement of sql/<name>.sql for this database's schema."""
@@ -134,7 +139,13 @@ class Database:
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection of its own, outside of the pool: for LISTEN, and for the heartbeat's thread."""
-        return await connect(self.settings, self._setup, self._application_name)
+        self._made.add(made := await connect(self.settings, self._setup, self._application_name))
+        return made
+
+    def give_up_connections(self) -> None:
+        """Drop all connections, without a word to the server: who waits for an answer tries again on a new one."""
+        for connection in list(self._made):
+            connection.terminate()
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close all connections, by force after `timeout` seconds; the next use opens the pool again."""
@@ -179,15 +190,28 @@ class Lane:
 
     async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
         """As Database.fetch_once."""
-        connection = self._connection
-        if connection is None or connection.is_closed():
-            connection = self._connection = await self._database.connect()
+        connection = await self._opened()
         try:
             return await connection.fetch(statement.numbered, *values)
         except BaseException as error:
             if _spoils_connection(error):
-                self._connection = None
-                connection.terminate()
+                self._give_up()
+            raise
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """As Database.transaction: one try."""
+        connection = await self._opened()
+        transaction = connection.transaction()
+        try:
+            await transaction.start()
+            yield connection
+            await transaction.commit()
+        except BaseException as error:
+            if _spoils_connection(error) or connection.is_closed():
+                self._give_up()
+            else:
+                await transaction.rollback()
             raise
 
     async def close(self, timeout: float = 2.0) -> None:
@@ -196,6 +220,16 @@ class Lane:
         if connection is not None and not connection.is_closed():
             with suppress(TimeoutError, OSError):  # it is being given up anyway
                 await asyncio.wait_for(connection.close(), timeout)
+
+    async def _opened(self) -> asyncpg.Connection[asyncpg.Record]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.connect()
+        return self._connection
+
+    def _give_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
 
 
 async def connect(
@@ -212,8 +246,7 @@ async def connect(
         application_name: as pg_stat_activity shows it.
         command_timeout: the longest wait for an answer; None waits for ever; default settings.statement_timeout.
 
-    Raises:
-        ConfigurationError: the URL cannot be read. Beside that, the driver's own errors.
+    Raises ConfigurationError for a URL that cannot be read; beside that, the driver's own errors.
     """
     limit = settings.statement_timeout if command_timeout == "settings" else command_timeout
     where = masked(settings.url) if settings.url else f"{settings.host}:{settings.port}"
@@ -237,6 +270,7 @@ async def connect(
             f"the database URL {where} cannot be read: write it as postgresql://user:password@host:5432/name, with "
             "special characters in user and password percent-encoded"
         ) from None
+    watch_over(connection, settings.network_timeout)
     if setup:
         await connection.execute(setup)
     return connection

@@ -16,6 +16,7 @@ from jobplane.settings import DatabaseSettings, masked
 from jobplane.sql import SQLValue, Statement, channel, load, quoted
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.keepalive import conninfo_options
 from jobplane.store.rows import COPY_COLUMNS, Row, record_of
 
 try:
@@ -54,7 +55,12 @@ class SyncDatabase:
         self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[DictRow]] = psycopg_pool.ConnectionPool(
             self._conninfo,
             connection_class=cast("type[psycopg.Connection[DictRow]]", psycopg.Connection),
-            kwargs={"row_factory": dict_row, "autocommit": True, "application_name": "jobplane"},
+            kwargs={
+                "row_factory": dict_row,
+                "autocommit": True,
+                "application_name": "jobplane",
+                **self._keepalives(),
+            },
             min_size=0,
             max_size=settings.pool_max,
             timeout=settings.connect_timeout.total_seconds(),
@@ -131,6 +137,11 @@ class SyncDatabase:
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
         milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
         connection.execute(f"SET statement_timeout = {milliseconds}".encode())
+
+    def _keepalives(self) -> dict[str, int]:
+        given = psycopg.conninfo.conninfo_to_dict(self._conninfo)
+        wanted = conninfo_options(self._settings.network_timeout)
+        return {name: value for name, value in wanted.items() if name not in given}
 
     def _why(self, error: Exception) -> Exception:
         # The pool connects in threads of its own and says only that it took too long: ask the server ourselves.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -11,6 +11,7 @@ from jobplane.events import Events, JobsClaimed
 from jobplane.job import Claim
 from jobplane.settings import WorkerSettings
 from jobplane.store.store import Store
+from jobplane.worker.limit import QueueLimit
 from jobplane.worker.service import Service, jittered
 from jobplane.worker.slots import QueueSlots
 from jobplane.worker.solitude import Solitude
@@ -40,6 +41,7 @@ class Claimer(Service):
         self._lease = settings.lease
         self._poll = settings.poll_interval.total_seconds()
         self._prefetch = settings.prefetch.total_seconds()
+        self._limit = QueueLimit(slots.name, self._types, worker_id, settings.lease, self._poll, store)
         self._may_have_more = True
         self.closed = False
         self._late: list[Claim] = []
@@ -50,15 +52,27 @@ class Claimer(Service):
         self._may_have_more = True
         self.wake()
 
+    def limit_changed(self) -> None:
+        """Someone set or lifted the queue's limit, or may have."""
+        self._limit.changed()
+        self.something_new()
+
     def slot_freed(self) -> None:
         """A job finished; look again if the queue was not empty when we last looked."""
-        if self._may_have_more and self._wants_claim():
+        # Where the queue has a limit, the job counts until its outcome is written.
+        if self._may_have_more and not self._limit.known and self._wants_claim():
             self.wake()
 
     @property
     def is_claiming(self) -> bool:
         """Whether a claim is under way."""
         return self._claiming.locked()
+
+    def written(self, claims: Iterable[Claim]) -> None:
+        """Outcomes are durable: under a limit that makes room for other jobs."""
+        if self._limit.known and (ours := sum(claim.queue == self._slots.name for claim in claims)):
+            self._limit.freed(ours)
+            self.something_new()
 
     async def finish_claim(self, seconds: float) -> list[Claim]:
         """Let a claim that is under way end, at most so long, and stop; returns what it brought, to be handed back."""
@@ -78,7 +92,7 @@ class Claimer(Service):
         asked = min(slots.room(self._prefetch), MAX_CLAIM)
         self._may_have_more = False  # unless someone says otherwise while the statement is under way
         async with self._claiming:
-            claims = await self._store.claim(slots.name, self._types, self._worker_id, self._lease, asked)
+            claims = await self._claim(asked)
         if self._was_closed():
             self._late = claims
             return jittered(self._poll)
@@ -88,13 +102,28 @@ class Claimer(Service):
                 self._events.emit(JobsClaimed(slots.name, claims))
         if len(claims) == asked:
             self._may_have_more = True
-        return 0.0 if self._may_have_more and self._wants_claim() else jittered(self._poll)
+        if self._may_have_more and self._wants_claim():
+            return 0.0
+        return jittered(self._poll) if self._limit.again is None else self._limit.again
+
+    async def _claim(self, asked: int) -> list[Claim]:
+        limit = self._limit
+        if not limit.known:
+            claims = await self._store.claim(
+                self._slots.name, self._types, self._worker_id, self._lease, asked
+            )
+            if claims or not limit.worth_asking:
+                return claims
+        # Nothing is claimed ahead here: a job that waits in this process would hold a slot of all processes.
+        return await limit.claim(min(self._slots.room(0.0), MAX_CLAIM))
 
     def _was_closed(self) -> bool:
         return self.closed
 
     def _wants_claim(self) -> bool:
         # A lone free slot is filled at once; while jobs still wait here, rather half a load in one statement.
+        if self._limit.known:
+            return self._slots.room(0.0) > 0
         room = self._slots.room(self._prefetch)
         return room > 0 and (
             not self._slots.waiting or room * 2 >= self._slots.limit + len(self._slots.waiting)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Final
@@ -19,6 +19,7 @@ from jobplane.job import Claim
 from jobplane.outcome import Cancelled, Released
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.store.database import WORKER_SESSION, Database, Lane, session_name
+from jobplane.store.schedules import ScheduleStore
 from jobplane.store.store import Store, WorkerCard
 from jobplane.task import Registry
 from jobplane.version import __version__
@@ -28,6 +29,7 @@ from jobplane.worker.executor import Executor
 from jobplane.worker.heartbeat import Heartbeat
 from jobplane.worker.maintenance.pruner import Pruner
 from jobplane.worker.maintenance.rescuer import Rescuer
+from jobplane.worker.maintenance.scheduler import Scheduler
 from jobplane.worker.progress import ProgressWriter
 from jobplane.worker.reporter import Inbox, Reporter
 from jobplane.worker.runner import Runner
@@ -108,6 +110,7 @@ class Crew:
             self._cancel_from_thread,
             events,
         )
+        schedules = ScheduleStore(self._database)
         self._services: list[Service] = [
             *(
                 Reporter(
@@ -115,6 +118,7 @@ class Crew:
                     self._inbox,
                     self._store_of_its_own(),
                     self._progress.write_for,
+                    self._written,
                     events,
                 )
                 for number in range(REPORTERS)
@@ -124,7 +128,8 @@ class Crew:
             Watchdog(self._slots, self._loop_runs, events),
             Ears(self._database, self._claimers, self._cancel, events),
             Rescuer(self._store, settings, worker_id, events),
-            Pruner(self._store, settings, worker_id, events),
+            Pruner(self._store, schedules, settings, worker_id, events),
+            Scheduler(schedules, self._store, events),
         ]
 
     def start(self) -> None:
@@ -163,6 +168,10 @@ class Crew:
         self._threads.close()
         await asyncio.gather(self._database.close(CLOSING), *(lane.close(CLOSING) for lane in self._lanes))
         return len(interrupted)
+
+    def _written(self, claims: Sequence[Claim]) -> None:
+        for claimer in self._claimers.values():
+            claimer.written(claims)
 
     def _store_of_its_own(self) -> Store:
         # Who sends one statement after the other keeps a connection instead of asking the pool each time.

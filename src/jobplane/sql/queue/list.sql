@@ -1,4 +1,4 @@
--- Queues that hold unfinished jobs, that workers serve, or that someone paused. Asked for often, so it must not count
+-- Queues that hold unfinished jobs, that workers serve, or that someone paused or limited. Asked for often, so it must not count
 -- a million waiting jobs: numbers are exact while no more than :exact wait, shared evenly among the queues that have
 -- any; the others are estimated from some of the table's pages.
 WITH RECURSIVE names AS (
@@ -100,9 +100,10 @@ SELECT
     COALESCE(served.workers, 0)::bigint AS workers,
     COALESCE(served.slots, 0)::bigint AS slots,
     waiting.oldest_due_at,
-    q.paused_at
+    q.paused_at,
+    q.max_running
 FROM waiting
 FULL JOIN active USING (name)
 FULL JOIN served USING (name)
-FULL JOIN (SELECT name, paused_at FROM {schema}.queues) AS q USING (name)
+FULL JOIN (SELECT name, paused_at, max_running FROM {schema}.queues) AS q USING (name)
 ORDER BY name

@@ -8,7 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from jobplane import JobQueue, JobStatus, Worker
-from jobplane.events import JobFinished, JobSetApart, JobStarted
+from jobplane.events import JobSetApart, JobStarted
 from tests.factories import SQL, make_job, row_of
 from tests.support import Recorder, until
 
@@ -109,10 +109,11 @@ async def test_a_suspect_that_cannot_be_alone_is_handed_back_and_the_others_go_o
 ) -> None:
     company = Company(queue)
     worker = make_worker(queue, queues="default:4")
-    recorder = Recorder(worker.events, JobSetApart, JobFinished)
+    recorder = Recorder(worker.events, JobSetApart, JobStarted)
 
     async with worker:
         await company.task.enqueue("endless", 60)
+        await recorder.wait_for(JobStarted)
         job_id = await suspect(sql)
         await recorder.wait_for(JobSetApart)
 

@@ -3,6 +3,7 @@
 from jobplane.client.default import default_queue, enqueue_job, get_job, schedule_job, task
 from jobplane.client.info import (
     CancelResult,
+    JobCounts,
     JobPage,
     QueueInfo,
     ScheduleChange,
@@ -61,6 +62,7 @@ __all__ = [
     "Job",
     "JobCancelledError",
     "JobContext",
+    "JobCounts",
     "JobNotFoundError",
     "JobPage",
     "JobPayload",

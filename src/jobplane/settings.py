@@ -160,6 +160,7 @@ class WorkerSettings:
         least=0.01,
         most=30 * 86400,
     )
+    crash_limit: int = setting(3, "Workers that one job may kill in a day.", "JOBPLANE_CRASH_LIMIT", least=1)
     threads: int = setting(
         32, "Threads for synchronous handlers, over all queues.", "JOBPLANE_THREADS", least=1, most=1000
     )

@@ -115,6 +115,8 @@ class FaultRun:
             "JOBPLANE_POLL_INTERVAL": f"{self.profile.poll_interval.total_seconds()}",
             "JOBPLANE_GRACE": f"{GRACE}",
             "JOBPLANE_QUEUES": f"default:{slots}",
+            # What kills workers here is the fault, not the jobs; F19 sets the product's own limit.
+            "JOBPLANE_CRASH_LIMIT": "1000",
         }
         worker = WorkerProcess(
             url or self.url,

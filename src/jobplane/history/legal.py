@@ -59,4 +59,7 @@ def changes_of_attempts(was: int, now: Transition) -> tuple[int, ...]:
     if now.verb == "cancel" and now.before is JobStatus.RUNNING:
         # A stopping worker that hands back a job which someone wants cancelled gives the attempt back as well.
         return (0, given_back)
+    if now.verb == "rescue" and now.after is JobStatus.PENDING and was == now.max_attempts > 1:
+        # Its last attempt ended with its worker, in the company of others (decisions/0009).
+        return (-1,)
     return (0,)

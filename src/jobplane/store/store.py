@@ -173,9 +173,13 @@ class Store:
         )
         return {row[0] for row in rows}
 
-    async def rescue(self, limit: int = 500) -> list[tuple[UUID, str]]:
-        """Take back jobs with expired leases; returns ids and queues."""
-        rows = await self._over.fetch(self.database.statement("job/rescue"), {"limit": limit})
+    async def rescue(self, limit: int = 500, crash_limit: int = 3) -> list[tuple[UUID, str]]:
+        """Take back jobs with expired leases; returns ids and queues.
+
+        A job that lost so many claims in a day fails with the last, if it had no company in that.
+        """
+        args: dict[str, SQLValue] = {"limit": limit, "crash_limit": crash_limit}
+        rows = await self._over.fetch(self.database.statement("job/rescue"), args)
         return [(as_uuid(row["id"]), row["queue"]) for row in rows]
 
     async def prune(self, settings: WorkerSettings, limit: int = 1000) -> int:

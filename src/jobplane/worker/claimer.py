@@ -14,6 +14,7 @@ from jobplane.store.store import Store
 from jobplane.worker.limit import QueueLimit
 from jobplane.worker.service import Service, jittered
 from jobplane.worker.slots import QueueSlots
+from jobplane.worker.solitude import Solitude
 
 MAX_CLAIM: Final = 1000
 
@@ -25,6 +26,7 @@ class Claimer(Service):
         self,
         slots: QueueSlots,
         store: Store,
+        solitude: Solitude,
         events: Events,
         settings: WorkerSettings,
         worker_id: str,
@@ -33,6 +35,7 @@ class Claimer(Service):
         super().__init__(f"claimer {slots.name}", events)
         self._slots = slots
         self._store = store
+        self._solitude = solitude
         self._worker_id = worker_id
         self._types = list(types)
         self._lease = settings.lease
@@ -60,6 +63,11 @@ class Claimer(Service):
         if self._may_have_more and not self._limit.known and self._wants_claim():
             self.wake()
 
+    @property
+    def is_claiming(self) -> bool:
+        """Whether a claim is under way."""
+        return self._claiming.locked()
+
     def written(self, claims: Iterable[Claim]) -> None:
         """Outcomes are durable: under a limit that makes room for other jobs."""
         if self._limit.known and (ours := sum(claim.queue == self._slots.name for claim in claims)):
@@ -79,7 +87,7 @@ class Claimer(Service):
         """One claim, if there is room for a worthwhile one."""
         slots = self._slots
         slots.measure_pace()
-        if self.closed or not self._types or not self._wants_claim():
+        if self.closed or not self._types or self._solitude.wanted or not self._wants_claim():
             return jittered(self._poll)
         asked = min(slots.room(self._prefetch), MAX_CLAIM)
         self._may_have_more = False  # unless someone says otherwise while the statement is under way
@@ -89,7 +97,7 @@ class Claimer(Service):
             self._late = claims
             return jittered(self._poll)
         if claims:
-            slots.put(claims)
+            slots.put(self._solitude.admit(claims))
             if self._events.wants(JobsClaimed):
                 self._events.emit(JobsClaimed(slots.name, claims))
         if len(claims) == asked:

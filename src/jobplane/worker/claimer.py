@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -11,6 +12,7 @@ from jobplane.events import Events, JobsClaimed
 from jobplane.job import Claim
 from jobplane.settings import WorkerSettings
 from jobplane.store.store import Store
+from jobplane.worker.low_water import LowWater
 from jobplane.worker.service import Service, jittered
 from jobplane.worker.slots import QueueSlots
 
@@ -38,6 +40,9 @@ class Claimer(Service):
         self._poll = settings.poll_interval.total_seconds()
         self._prefetch = settings.prefetch.total_seconds()
         self._may_have_more = True
+        self._low_water = LowWater(self._poll)
+        self._passed_over = False
+        """Whether the last claim left out what comes before its marks."""
         self.closed = False
         self._late: list[Claim] = []
         self._claiming = asyncio.Lock()
@@ -49,7 +54,8 @@ class Claimer(Service):
 
     def slot_freed(self) -> None:
         """A job finished; look again if the queue was not empty when we last looked."""
-        if self._may_have_more and self._wants_claim():
+        more = self._may_have_more or (self._passed_over and self._low_water.full_is_due())
+        if more and self._wants_claim():
             self.wake()
 
     async def finish_claim(self, seconds: float) -> list[Claim]:
@@ -69,8 +75,11 @@ class Claimer(Service):
             return jittered(self._poll)
         asked = min(slots.room(self._prefetch), MAX_CLAIM)
         self._may_have_more = False  # unless someone says otherwise while the statement is under way
+        beyond, began = self._low_water.marks(), time.monotonic()
         async with self._claiming:
-            claims = await self._store.claim(slots.name, self._types, self._worker_id, self._lease, asked)
+            claims = await self._store.claim(
+                slots.name, self._types, self._worker_id, self._lease, asked, beyond=beyond
+            )
         if self._was_closed():
             self._late = claims
             return jittered(self._poll)
@@ -78,9 +87,14 @@ class Claimer(Service):
             slots.put(claims)
             if self._events.wants(JobsClaimed):
                 self._events.emit(JobsClaimed(slots.name, claims))
-        if len(claims) == asked:
-            self._may_have_more = True
-        return 0.0 if self._may_have_more and self._wants_claim() else jittered(self._poll)
+        filled = len(claims) == asked
+        self._low_water.claimed(claims, time.monotonic() - began, full=not beyond, filled=filled)
+        self._passed_over = bool(beyond)
+        self._may_have_more |= filled
+        if self._may_have_more and self._wants_claim():
+            return 0.0
+        pause = jittered(self._poll)
+        return min(pause, self._low_water.seconds_until_full()) if self._passed_over else pause
 
     def _was_closed(self) -> bool:
         return self.closed

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 import asyncpg
 
-from jobplane.errors import ConfigurationError
+from jobplane.errors import ConfigurationError, NotReplicatedError
 from jobplane.settings import DatabaseSettings, masked
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.failures import Reaction, reaction_to, sqlstate_of, translated
+from jobplane.store.replication import replication_heeded
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -43,6 +44,8 @@ class Database:
         size: connections at most; default settings.pool_max.
         retries: how often to repeat after a deadlock, serialization failure or lock timeout.
         clock: the function that statements read the time from; for tests.
+        replicated: whether a commit that was not confirmed by its synchronous standby is an error. Workers need not
+            know: a claim or an outcome that a failover undoes is a job that runs again.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class Database:
         retries: int = RETRIES_ON_SAME_CONNECTION,
         clock: str = "now()",
         application_name: str = "jobplane",
+        replicated: bool = False,
     ) -> None:
         self.settings = settings
+        self.replicated = replicated
         self._setup = setup
         self._size = size or settings.pool_max
         self._clock = clock
@@ -79,7 +84,8 @@ class Database:
     async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
         """One try, for what must not be repeated blindly. Raises the driver's own errors."""
         async with self.connection() as connection:
-            return await connection.fetch(statement.numbered, *values)
+            with replication_heeded(connection, heeded=self.replicated):
+                return await connection.fetch(statement.numbered, *values)
 
     async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try something idempotent, again after errors that pass. `doing` names it in the error."""
@@ -89,7 +95,7 @@ class Database:
             tries += 1
             try:
                 return await attempt()
-            except ConfigurationError:
+            except (ConfigurationError, NotReplicatedError):
                 raise
             except Exception as error:
                 reaction = reaction_to(error)
@@ -183,7 +189,8 @@ class Lane:
         if connection is None or connection.is_closed():
             connection = self._connection = await self._database.connect()
         try:
-            return await connection.fetch(statement.numbered, *values)
+            with replication_heeded(connection, heeded=self._database.replicated):
+                return await connection.fetch(statement.numbered, *values)
         except BaseException as error:
             if _spoils_connection(error):
                 self._connection = None

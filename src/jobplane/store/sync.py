@@ -6,7 +6,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -16,6 +17,7 @@ from jobplane.settings import DatabaseSettings, masked
 from jobplane.sql import SQLValue, Statement, channel, load, quoted
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.replication import not_replicated, says_not_replicated
 from jobplane.store.rows import COPY_COLUMNS, Row, record_of
 
 try:
@@ -51,6 +53,7 @@ class SyncDatabase:
         self._settings = settings
         self._conninfo = conninfo_of(settings)
         self._waker = _Waker(self._notify)
+        self._warnings = _Warnings()
         self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[DictRow]] = psycopg_pool.ConnectionPool(
             self._conninfo,
             connection_class=cast("type[psycopg.Connection[DictRow]]", psycopg.Connection),
@@ -67,7 +70,8 @@ class SyncDatabase:
 
         def action(connection: psycopg.Connection[DictRow]) -> Sequence[Row]:
             # Our own files, not anybody's input; psycopg asks for a literal to catch just that.
-            return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
+            with self._replication_heeded():
+                return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
 
         return self._run(statement.name, action)
 
@@ -78,6 +82,7 @@ class SyncDatabase:
         count = 0
         try:
             with (
+                self._replication_heeded(),
                 self._pool.connection() as connection,
                 connection.transaction(),
                 connection.cursor() as cursor,
@@ -131,6 +136,20 @@ class SyncDatabase:
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
         milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
         connection.execute(f"SET statement_timeout = {milliseconds}".encode())
+        connection.add_notice_handler(self._noticed)
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        # Called by the thread whose statement is under way.
+        if says_not_replicated(notice.source_function):
+            self._warnings.last = notice.message_primary or ""
+
+    @contextmanager
+    def _replication_heeded(self) -> Iterator[None]:
+        """As jobplane.store.database.replication_heeded."""
+        self._warnings.last = None
+        yield
+        if self._warnings.last is not None:
+            raise not_replicated(self._warnings.last)
 
     def _why(self, error: Exception) -> Exception:
         # The pool connects in threads of its own and says only that it took too long: ask the server ourselves.
@@ -141,6 +160,12 @@ class SyncDatabase:
             except psycopg.Error as cause:
                 return cause
         return error
+
+
+class _Warnings(threading.local):
+    """What the server said of the commits of one thread."""
+
+    last: str | None = None
 
 
 class _Waker:

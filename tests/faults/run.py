@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +21,11 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from jobplane import DatabaseSettings, JobQueue
-from jobplane.history.check import check
+from jobplane.history.check import check as check_history
 from jobplane.history.figures import Figures, figures
 from jobplane.history.journal import read_journal
 from jobplane.history.record import History, Profile
+from jobplane.history.violations import Violation
 from jobplane.sql import load
 from tests.faults.clients import JournallingClient
 from tests.faults.reading import read_history
@@ -76,7 +78,6 @@ class FaultRun:
         self.journal = Journal(folder / "journal.jsonl")
         self.workers: list[WorkerProcess] = []
         self.kills = 0
-        self._ended: list[WorkerProcess] = []
         self._report = report
         self._began = 0.0
         self._client: JobQueue | None = None
@@ -131,16 +132,18 @@ class FaultRun:
 
     async def kill(self, worker: WorkerProcess) -> None:
         """SIGKILL, and wait until it is gone."""
-        self.workers.remove(worker)
-        self._ended.append(worker)
         worker.signal(signal.SIGKILL)
         await worker.exit_code()
+        self.forget(worker)
+
+    def forget(self, worker: WorkerProcess) -> None:
+        """A worker that was killed, by the run or by its own failpoint: it is not missed."""
+        self.workers.remove(worker)
         self.kills += 1
 
     async def stop(self, worker: WorkerProcess) -> int:
         """SIGTERM; its exit code."""
         self.workers.remove(worker)
-        self._ended.append(worker)
         worker.signal(signal.SIGTERM)
         return await worker.exit_code()
 
@@ -156,13 +159,48 @@ class FaultRun:
         finally:
             await connection.close()
 
+    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
+        """Rows, over a connection of its own."""
+        connection = await self._connected()
+        try:
+            return await connection.fetch(query, *args)
+        finally:
+            await connection.close()
+
     async def completed(self, count: int, timeout: float = 120.0) -> None:
         """Wait until at least so many jobs are completed."""
+        await self.until(lambda: self._has_completed(count), f"{count} jobs to complete", timeout)
+
+    async def until(self, check: Callable[[], Awaitable[bool]], what: str, timeout: float = 20.0) -> None:
+        """Wait for something; if it does not come, say which promises are broken by now beside what is missing."""
+        try:
+            await until(check, timeout)
+        except AssertionError:
+            broken = self._told(check_history(await self.history(settled=True)))
+            raise AssertionError(
+                f"{self.name}, seed {self.seed}: waited {timeout} s for {what}\n{broken}"
+            ) from None
+
+    def starts(self) -> Counter[str]:
+        """How often the handler of each job began, by the journal."""
+        return Counter(str(entry["job"]) for entry in self.journal.entries("start"))
+
+    async def ready(self) -> None:
+        """Wait until all workers that were spawned have said that they live."""
+        query = "SELECT count(DISTINCT pid) FROM control_plane.workers WHERE pid = ANY ($1)"
+
+        async def all_of_them() -> bool:
+            return await self.fetchval(query, [worker.pid for worker in self.workers]) == len(self.workers)
+
+        await self.until(all_of_them, f"{len(self.workers)} workers to start", 60)
+
+    async def started(self, count: int, timeout: float = 30.0) -> None:
+        """Wait until so many handlers have begun."""
 
         async def enough() -> bool:
-            return await self.count("completed") >= count
+            return len(self.journal.entries("start")) >= count
 
-        await until(enough, timeout)
+        await self.until(enough, f"{count} handlers to begin", timeout)
 
     async def settle(self, timeout: float | None = None) -> None:
         """Faults are healed: wait until no job runs and none is due. Fails after 4 (L + s + p) seconds (I4)."""
@@ -174,7 +212,7 @@ class FaultRun:
             )
             return await self.fetchval(query) == 0
 
-        await until(at_rest, timeout or 4 * PROFILE.recovery.total_seconds())
+        await self.until(at_rest, "the queue to come to rest", timeout or 4 * PROFILE.recovery.total_seconds())
 
     async def history(self, *, settled: bool = True) -> History:
         """What is known of the run so far."""
@@ -194,9 +232,9 @@ class FaultRun:
         found = figures(history)
         seconds = asyncio.get_running_loop().time() - self._began
         self._report(Report(self.name, self.seed, seconds, found, more))
-        violations = check(history)
-        shown = "\n".join(f"{violation.promise}: {violation.says}" for violation in violations[:20])
-        assert not violations, f"{self.name}, seed {self.seed}: {len(violations)} violations\n{shown}\n{found}"
+        violations = check_history(history)
+        shown = f"{self.name}, seed {self.seed}: {len(violations)} violations\n{self._told(violations)}\n{found}"
+        assert not violations, shown
         for worker in self.workers:
             assert worker.process.poll() is None, f"a worker ended by itself:\n{worker.log.read_text()[-3000:]}"
         idle = await self.fetchval(
@@ -221,6 +259,12 @@ class FaultRun:
             worker.end()
         assert self._client is not None
         await self._client.close()
+
+    async def _has_completed(self, count: int) -> bool:
+        return await self.count("completed") >= count
+
+    def _told(self, violations: Sequence[Violation]) -> str:
+        return "\n".join(f"{violation.promise}: {violation.says}" for violation in violations[:20])
 
     async def _connected(self) -> SQL:
         parts = urlsplit(self.url)

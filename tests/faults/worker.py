@@ -6,7 +6,14 @@ JOBPLANE_TEST_BUG a mistake that others made (tests/faults/bugs.py). The product
 
 from __future__ import annotations
 
+import os
+
 from jobplane.__main__ import main
+from tests.faults import bugs, failpoints
 
 if __name__ == "__main__":
+    if bug := os.environ.get("JOBPLANE_TEST_BUG"):
+        bugs.plant(bug)
+    if failpoint := os.environ.get("JOBPLANE_TEST_FAILPOINT"):
+        failpoints.install(failpoint)
     main()

@@ -228,7 +228,9 @@ CREATE TABLE control_plane.jobs (
 CREATE TABLE control_plane.queues (
     name text NOT NULL,
     paused_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    max_running integer,
+    CONSTRAINT queues_max_running_check CHECK ((max_running >= 1))
 );
 
 CREATE TABLE control_plane.workers (

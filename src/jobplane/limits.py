@@ -22,6 +22,7 @@ MAX_SCHEDULE_AHEAD: Final = timedelta(days=366)
 MAX_PRIORITY: Final = 1000
 MAX_KEY_LENGTH: Final = 255
 MAX_TAGS: Final = 20
+MAX_RUNNING: Final = 100_000
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 
 

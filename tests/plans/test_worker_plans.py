@@ -109,6 +109,33 @@ async def test_a_claim_that_finds_nothing_touches_nearly_nothing(worker: SQL, mo
 
 
 @in_each_mode
+async def test_a_claim_under_a_limit_walks_the_polling_index_and_counts_running_rows_only(
+    worker: SQL, mode: Mode
+) -> None:
+    args = {**CLAIM, "max_running": 200}
+
+    plan = await explain_statement(worker, load("job/claim_limited"), args, mode, run=True)
+
+    assert plan.indexes == {"idx_jobs_status_scheduled_at", "idx_jobs_status", "jobs_pkey"}, plan.text
+    assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
+    assert "Sort" not in plan.nodes, "the index is in claim order"
+    assert plan.filtered <= 10, "the running rows of the other queue"
+    assert plan.buffers < 20 * BATCH
+
+
+@in_each_mode
+async def test_asking_a_queue_for_its_limit_touches_nearly_nothing(worker: SQL, mode: Mode) -> None:
+    """What an idle worker asks after an empty claim; here the queue has none."""
+    args: dict[str, SQLValue] = {"queue": "default", "types": ["rotate_key"]}
+
+    plan = await explain_statement(worker, load("queue/room"), args, mode, run=True)
+
+    assert "Seq Scan" not in plan.scans("jobs"), plan.text
+    assert plan.indexes == {"idx_jobs_status_scheduled_at", "idx_jobs_status", "queues_pkey"}
+    assert plan.buffers < 5
+
+
+@in_each_mode
 @pytest.mark.parametrize("name", BY_ID)
 async def test_what_names_its_jobs_finds_them_by_the_key(worker: SQL, name: str, mode: Mode) -> None:
     plan = await explain_statement(worker, load(name), BY_ID[name], mode, run=True)

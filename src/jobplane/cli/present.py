@@ -73,6 +73,7 @@ def queue_document(queue: QueueInfo) -> dict[str, object]:
         "slots": queue.slots,
         "oldest_due_at": timestamp(queue.oldest_due_at),
         "paused_at": timestamp(queue.paused_at),
+        "max_running": queue.max_running,
     }
 
 

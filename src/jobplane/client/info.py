@@ -33,6 +33,8 @@ class QueueInfo:
     """How many jobs its workers run at once."""
     oldest_due_at: datetime | None
     paused_at: datetime | None
+    max_running: int | None
+    """How many of its jobs may run at once, everywhere; None: as many as its workers have slots."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,15 @@ from jobplane.errors import (
     WaitTimeoutError,
 )
 from jobplane.job import TERMINAL, Attempt, Job, JobStatus
-from jobplane.limits import MAX_ATTEMPTS, as_timedelta, check_key, check_queue, check_type, check_whole
+from jobplane.limits import (
+    MAX_ATTEMPTS,
+    MAX_RUNNING,
+    as_timedelta,
+    check_key,
+    check_queue,
+    check_type,
+    check_whole,
+)
 from jobplane.payload import decode_json
 from jobplane.sql import channel
 from jobplane.store.failures import is_unique_violation
@@ -157,6 +165,14 @@ def pause_queue(name: str) -> Steps[None]:
 def resume_queue(name: str) -> Steps[None]:
     """Let claims from a queue go on."""
     yield Query("queue/resume", {"name": check_queue(name)})
+
+
+def limit_queue(name: str, max_running: int | None) -> Steps[None]:
+    """Let at most so many jobs of a queue run at once; None lifts the limit."""
+    checked = check_queue(name)
+    if max_running is not None:
+        check_whole("max_running", max_running, 1, MAX_RUNNING)
+    yield Query("queue/limit", {"name": checked, "max_running": max_running})
 
 
 def list_queues(alive_within: float = 60.0) -> Steps[list[QueueInfo]]:

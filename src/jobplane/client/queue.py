@@ -190,7 +190,7 @@ class JobQueue:
         return await self._run(ops.count_jobs())
 
     async def list_queues(self) -> list[QueueInfo]:
-        """Queues with unfinished jobs, with workers, or paused."""
+        """Queues with unfinished jobs, with workers, paused or limited."""
         return await self._run(ops.list_queues())
 
     async def list_workers(self) -> list[WorkerInfo]:
@@ -237,6 +237,19 @@ class JobQueue:
         """Let workers claim from a queue again."""
         await self._run(ops.resume_queue(name))
         self._running().notifier.wake(name)
+
+    async def limit_queue(self, name: str, max_running: int | None) -> None:
+        """Let at most so many jobs of a queue run at once, over all workers, from the next claim on.
+
+        Args:
+            name: the queue.
+            max_running: 1 to 100,000; with 1 its jobs run one by one in strict order (priority, then due time).
+                None lifts the limit. Running jobs go on in any case.
+
+        Raises InvalidInputError for a value outside its limit.
+        """
+        await self._run(ops.limit_queue(name, max_running))
+        self._running().notifier.wake(f"limit:{name}")
 
     # -- life ----------------------------------------------------------------------------------------
 

@@ -135,7 +135,7 @@ class SyncJobQueue:
         return self._run(ops.count_jobs())
 
     def list_queues(self) -> list[QueueInfo]:
-        """Queues with unfinished jobs, with workers, or paused."""
+        """Queues with unfinished jobs, with workers, paused or limited."""
         return self._run(ops.list_queues())
 
     def list_workers(self) -> list[WorkerInfo]:
@@ -165,6 +165,11 @@ class SyncJobQueue:
         """Let workers claim from a queue again."""
         self._run(ops.resume_queue(name))
         self._wake(name)
+
+    def limit_queue(self, name: str, max_running: int | None) -> None:
+        """Let at most so many jobs of a queue run at once, over all workers; see JobQueue.limit_queue."""
+        self._run(ops.limit_queue(name, max_running))
+        self._wake(f"limit:{name}")
 
     def close(self) -> None:
         """Close all connections. Using the queue again opens new ones."""

@@ -1,7 +1,8 @@
 """Statements as files: one statement each, `load("job/claim")` reads sql/job/claim.sql.
 
 Parameters are written `:name`. The schema is the token `{schema}`, filled here and nowhere else, after the
-settings checked it. `now()` may be replaced by another function of the schema, so that tests set the time.
+settings checked it. `now()` and `statement_timestamp()` may be replaced by a function of the schema, so that tests
+set the time.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def load(name: str, schema: str = "control_plane", clock: str = "now()") -> Stat
 def parse(name: str, text: str, schema: str, clock: str = "now()") -> Statement:
     """A statement from its text."""
     text = text.replace("{schema}", quoted(schema)).replace("now()", clock)
+    if clock != "now()":
+        text = text.replace("statement_timestamp()", clock)
     text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
     names: list[str] = []
 

@@ -31,7 +31,9 @@ WORKER_SESSION: Final = (
     "SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; "
     "SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
     # A row that someone keeps locked must not hold up the batch it is in.
-    "SET lock_timeout = '200ms'"
+    "SET lock_timeout = '200ms'; "
+    # A worker that is stopped in the middle of a transaction must not keep a queue's lock from the others.
+    "SET idle_in_transaction_session_timeout = '2s'"
 )
 
 
@@ -185,16 +187,29 @@ class Lane:
 
     async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
         """As Database.fetch_once."""
-        connection = self._connection
-        if connection is None or connection.is_closed():
-            connection = self._connection = await self._database.connect()
+        connection = await self._opened()
         try:
             with replication_heeded(connection, heeded=self._database.replicated):
                 return await connection.fetch(statement.numbered, *values)
         except BaseException as error:
             if _spoils_connection(error):
-                self._connection = None
-                connection.terminate()
+                self._give_up()
+            raise
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """As Database.transaction: one try."""
+        connection = await self._opened()
+        transaction = connection.transaction()
+        try:
+            await transaction.start()
+            yield connection
+            await transaction.commit()
+        except BaseException as error:
+            if _spoils_connection(error) or connection.is_closed():
+                self._give_up()
+            else:
+                await transaction.rollback()
             raise
 
     async def close(self, timeout: float = 2.0) -> None:
@@ -203,6 +218,16 @@ class Lane:
         if connection is not None and not connection.is_closed():
             with suppress(TimeoutError, OSError):  # it is being given up anyway
                 await asyncio.wait_for(connection.close(), timeout)
+
+    async def _opened(self) -> asyncpg.Connection[asyncpg.Record]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.connect()
+        return self._connection
+
+    def _give_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
 
 
 async def connect(

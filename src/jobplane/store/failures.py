@@ -3,7 +3,7 @@
 | reaction  | SQLSTATE, event                                              | what to do                              |
 |-----------|--------------------------------------------------------------|-----------------------------------------|
 | RETRY     | 40001 serialization, 40P01 deadlock, 55P03 lock timeout      | again on the same connection, with jitter |
-| RECONNECT | 08xxx, 57P01-57P03 and 55000 shutdown or start, 25006 read-only, closed, timeout | drop the connection, then again         |
+| RECONNECT | 08xxx, 57P01-57P03 and 55000 shutdown or start, 25006 read-only, 25P03 idle, closed, timeout | drop the connection, then again         |
 | BACK_OFF  | 53xxx disk, memory, connections; 57014 cancelled             | wait longer, then again                 |
 | DEPLOY    | 42xxx, 3F000: the schema does not fit the code               | stop and say so                         |
 | FATAL     | 28xxx login, 3D000 no such database, all else                | raise                                   |
@@ -35,7 +35,7 @@ class Reaction(Enum):
 
 
 _RETRY = {"40001", "40P01", "55P03"}
-_RECONNECT = {"57P01", "57P02", "57P03", "57P05", "25006", "55000"}
+_RECONNECT = {"57P01", "57P02", "57P03", "57P05", "25006", "25P03", "55000"}
 _CLOSED = (
     "InterfaceError",
     "ConnectionDoesNotExistError",

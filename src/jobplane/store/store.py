@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import asyncpg
-
 from jobplane.failure import ErrorReport
 from jobplane.job import Claim, JobStatus
 from jobplane.outcome import Cancelled, Completed, Failed, Outcome, Released, Rescheduled, Snoozed
@@ -20,7 +18,8 @@ from jobplane.payload import encode_json
 from jobplane.settings import WorkerSettings
 from jobplane.sql import SQLValue, channel
 from jobplane.store.database import Database, Lane
-from jobplane.store.rows import as_uuid
+from jobplane.store.limited import LimitedQueues
+from jobplane.store.rows import as_uuid, claims_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,7 @@ class Store:
     def __init__(self, database: Database, lane: Lane | None = None) -> None:
         self.database = database
         self._over = database if lane is None else lane
+        self.limited = LimitedQueues(database, self._over)
         self._claim = database.statement("job/claim")
         self._claim_onward = database.statement("job/claim_onward")
         self._complete = database.statement("job/complete")
@@ -113,10 +113,7 @@ class Store:
             args["ats"] = [at for _, (at, _) in beyond]
             args["ids"] = [job_id for _, (_, job_id) in beyond]
         rows = await self._over.fetch_once(statement, statement.positions(args))
-        lease_ends = sent + lease.total_seconds()
-        # UPDATE returns rows in no promised order.
-        rows.sort(key=lambda row: (-row["priority"], row["scheduled_at"], row["id"].bytes))
-        return [_claim_of(row, lease_ends) for row in rows]
+        return claims_of(rows, sent + lease.total_seconds())
 
     async def complete(self, claims: Sequence[Claim]) -> set[UUID]:
         """End claims as completed, without results; returns the ids that were still ours."""
@@ -249,29 +246,6 @@ class Store:
             self.database.statement("wake/notify"),
             {"channel": channel(self.database.settings.schema), "word": word},
         )
-
-
-def _claim_of(row: asyncpg.Record, lease_ends: float) -> Claim:
-    # By position, in the order of the statement's RETURNING: this is the hot path. Its ids stay the driver's
-    # own kind of UUID, which equals the standard one and hashes several times as fast.
-    return Claim(
-        row[0],
-        row[1],
-        row[2],
-        row[3],
-        row[4],
-        row[5],
-        row[6],
-        row[7],
-        row[8],
-        row[9],
-        row[10],
-        row[11],
-        tuple(row[12] or ()),
-        row[13],
-        row[14],
-        lease_ends,
-    )
 
 
 def _verdict_of(outcome: Outcome) -> _Verdict:

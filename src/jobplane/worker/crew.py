@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Final
@@ -109,6 +109,7 @@ class Crew:
                     self._inbox,
                     self._store_of_its_own(),
                     self._progress.write_for,
+                    self._written,
                     events,
                 )
                 for number in range(REPORTERS)
@@ -156,6 +157,10 @@ class Crew:
         self._threads.close()
         await asyncio.gather(self._database.close(CLOSING), *(lane.close(CLOSING) for lane in self._lanes))
         return len(interrupted)
+
+    def _written(self, claims: Sequence[Claim]) -> None:
+        for claimer in self._claimers.values():
+            claimer.written(claims)
 
     def _store_of_its_own(self) -> Store:
         # Who sends one statement after the other keeps a connection instead of asking the pool each time.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -38,9 +38,11 @@ class Reporter(Service):
         inbox: Inbox,
         store: Store,
         write_progress: Callable[[Iterable[Claim]], Awaitable[None]],
+        written: Callable[[Sequence[Claim]], None],
         events: Events,
     ) -> None:
         super().__init__(name, events)
+        self._written = written
         self._write_progress = write_progress
         self._inbox = inbox
         self._store = store
@@ -80,6 +82,7 @@ class Reporter(Service):
             self._inbox.forget(claim)
             if claim.id not in ours:
                 self._events.emit(JobLost(claim, "its outcome was refused: the lease had passed on"))
+        self._written(claims)
         self._events.emit(JobsReported([claim.id for claim in claims if claim.id in ours]))
 
     async def _write_apart(self, both: list[Ended], error: StatementError) -> None:

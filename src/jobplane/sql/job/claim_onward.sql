@@ -23,7 +23,9 @@ WHERE job.id = ANY (ARRAY(
             -- Jobs that this worker does not know wait for one that does.
             AND beyond.type = ANY (:types::text[])
             AND NOT EXISTS (
-                SELECT FROM {schema}.queues AS q WHERE q.name = :queue::text AND q.paused_at IS NOT NULL
+                -- A queue with a limit is for job/claim_limited.
+                SELECT FROM {schema}.queues AS q
+                WHERE q.name = :queue::text AND (q.paused_at IS NOT NULL OR q.max_running IS NOT NULL)
             )
         ORDER BY beyond.scheduled_at, beyond.id
         LIMIT :limit::bigint

@@ -1,4 +1,4 @@
--- Queues that hold unfinished jobs, that workers serve, or that someone paused.
+-- Queues that hold unfinished jobs, that workers serve, or that someone paused or limited.
 WITH waiting AS (
     SELECT queue AS name, count(*) FILTER (WHERE scheduled_at <= now()) AS due, count(*) FILTER (WHERE scheduled_at > now()) AS later,
         min(scheduled_at) FILTER (WHERE scheduled_at <= now()) AS oldest_due_at
@@ -27,9 +27,10 @@ SELECT
     COALESCE(served.workers, 0)::bigint AS workers,
     COALESCE(served.slots, 0)::bigint AS slots,
     waiting.oldest_due_at,
-    q.paused_at
+    q.paused_at,
+    q.max_running
 FROM waiting
 FULL JOIN active USING (name)
 FULL JOIN served USING (name)
-FULL JOIN (SELECT name, paused_at FROM {schema}.queues) AS q USING (name)
+FULL JOIN (SELECT name, paused_at, max_running FROM {schema}.queues) AS q USING (name)
 ORDER BY name

@@ -111,15 +111,21 @@ async def test_a_missing_schema_says_to_migrate_and_skips_what_needs_it(bare_cli
     assert found["leases"]["ok"] is None
 
 
-async def test_a_database_newer_than_the_code_is_found(cli: CommandLine, sql: SQL) -> None:
+async def test_a_database_newer_than_the_code_is_fine_unless_it_says_otherwise(
+    cli: CommandLine, sql: SQL
+) -> None:
     await sql.execute(
-        "INSERT INTO control_plane.jobplane_migrations (version, name, checksum) VALUES (99, 'later', 'x')"
+        "INSERT INTO control_plane.jobplane_migrations (version, name, checksum) VALUES (999, 'later', 'x')"
     )
+    compatible = await cli.run("doctor", "--json")
+    await sql.execute("COMMENT ON TABLE control_plane.jobplane_migrations IS 'oldest code: 999'")
 
-    ended = await cli.run("doctor", "--json")
+    too_new = await cli.run("doctor", "--json")
 
-    assert ended.code == ExitCode.REFUSED
-    assert "newer than the code" in str(_checks(ended.document())["schema"]["says"])
+    assert compatible.code == 0
+    assert "newer than the code, by 999_later" in str(_checks(compatible.document())["schema"]["says"])
+    assert too_new.code == ExitCode.REFUSED
+    assert "runs only code that knows migration 999" in str(_checks(too_new.document())["schema"]["says"])
 
 
 async def test_a_session_that_keeps_an_old_snapshot_is_named(

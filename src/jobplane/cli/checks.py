@@ -15,7 +15,8 @@ from jobplane.errors import JobplaneError
 from jobplane.settings import DatabaseSettings
 from jobplane.store.database import Connection, connect
 from jobplane.store.failures import sqlstate_of, translated
-from jobplane.store.migrator import Migrator
+from jobplane.store.fit import fit_of
+from jobplane.store.migrator import migrations
 
 OLDEST_SERVER: Final = 150_000
 """server_version_num."""
@@ -197,15 +198,18 @@ async def _snapshots(_settings: DatabaseSettings, connection: Connection) -> Fin
 
 
 async def _schema(settings: DatabaseSettings, _connection: Connection) -> Finding:
-    # A database that is newer than the code, or was changed by hand, is what Migrator raises.
-    steps = await Migrator(settings).status()
-    missing = [f"{step.version:03}_{step.name}" for step in steps if step.applied_at is None]
-    if not missing:
+    # A database that this code is too old for, or that was changed by hand, is what Migrator raises.
+    fit = await fit_of(settings)
+    newest = migrations()[-1].version
+    if fit.missing:
+        found = "is not there" if len(fit.missing) == newest else f"lacks {', '.join(fit.missing)}"
         return Finding(
-            "schema", ok=True, says=f"{settings.schema} is at version {steps[-1].version}, the newest"
+            "schema", ok=False, says=f"{settings.schema} {found}", advice="run jobplane migrate up"
         )
-    found = "is not there" if len(missing) == len(steps) else f"lacks {', '.join(missing)}"
-    return Finding("schema", ok=False, says=f"{settings.schema} {found}", advice="run jobplane migrate up")
+    if fit.newer:
+        says = f"{settings.schema} is newer than the code, by {', '.join(fit.newer)}, and lets this code run"
+        return Finding("schema", ok=True, says=says, advice="upgrade jobplane here too")
+    return Finding("schema", ok=True, says=f"{settings.schema} is at version {newest}, the newest")
 
 
 async def _unclaimable(settings: DatabaseSettings, _connection: Connection) -> Finding:

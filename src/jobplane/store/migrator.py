@@ -97,6 +97,16 @@ class Migrator:
             applied = await self._applied(connection)
             return [MigrationStatus(m.version, m.name, applied.get(m.version)) for m in migrations()]
 
+    async def log(self) -> tuple[list[tuple[int, str]], str]:
+        """Version and name of each applied migration, and the comment on the log. Raises MigrationError if one was edited."""
+        async with self._connection() as connection:
+            rows = await self._log_of(connection)
+            _check_unedited(rows)
+            comment = await connection.fetchval(
+                "SELECT obj_description(to_regclass($1), 'pg_class')", self._log
+            )
+            return [(row["version"], row["name"]) for row in rows], comment or ""
+
     async def up(self, to: int | None = None) -> list[Migration]:
         """Apply what is missing, up to and including version `to`; returns what was applied.
 
@@ -165,24 +175,23 @@ class Migrator:
         raise AssertionError("unreachable: the last try returns or raises")
 
     async def _applied(self, connection: asyncpg.Connection[asyncpg.Record]) -> dict[int, datetime]:
-        if await connection.fetchval("SELECT to_regclass($1)", self._log) is None:
-            return {}
-        rows = await connection.fetch(f"SELECT version, name, checksum, applied_at FROM {self._log}")  # noqa: S608
-        known = {migration.version: migration for migration in migrations()}
+        rows = await self._log_of(connection)
+        known = {migration.version for migration in migrations()}
         for row in rows:
-            migration = known.get(row["version"])
-            if migration is None:
+            if row["version"] not in known:
                 raise MigrationError(
-                    f"the database has migration {row['version']:03}_{row['name']}, which this version of jobplane "
+                    f"the database has migration {_named(row['version'], row['name'])}, which this version of jobplane "
                     "does not know: it is newer than the code. Upgrade jobplane, or migrate down with the newer one."
                 )
-            if migration.checksum != row["checksum"]:
-                raise MigrationError(
-                    f"migration {migration.version:03}_{migration.name} was edited after it had been applied "
-                    f"(checksum {row['checksum'][:12]} there, {migration.checksum[:12]} here). "
-                    "Restore the file, and make the change in a new migration."
-                )
+        _check_unedited(rows)
         return {row["version"]: row["applied_at"] for row in rows}
+
+    async def _log_of(self, connection: asyncpg.Connection[asyncpg.Record]) -> list[asyncpg.Record]:
+        if await connection.fetchval("SELECT to_regclass($1)", self._log) is None:
+            return []
+        return await connection.fetch(
+            f"SELECT version, name, checksum, applied_at FROM {self._log} ORDER BY version"  # noqa: S608
+        )
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
@@ -219,6 +228,22 @@ class Migrator:
         finally:
             if not connection.is_closed():
                 await connection.fetchval("SELECT pg_advisory_unlock($1)", key)
+
+
+def _check_unedited(rows: list[asyncpg.Record]) -> None:
+    checksums = {migration.version: migration.checksum for migration in migrations()}
+    for row in rows:
+        expected = checksums.get(row["version"], row["checksum"])
+        if expected != row["checksum"]:
+            raise MigrationError(
+                f"migration {_named(row['version'], row['name'])} was edited after it had been applied "
+                f"(checksum {row['checksum'][:12]} there, {expected[:12]} here). "
+                "Restore the file, and make the change in a new migration."
+            )
+
+
+def _named(version: int, name: str) -> str:
+    return f"{version:03}_{name}"
 
 
 def _row_of(migration: Migration) -> str:

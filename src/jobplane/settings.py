@@ -20,6 +20,8 @@ SSLMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca
 SCHEMA_PATTERN: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
+_SWITCH: Final = {word: word in _TRUE for word in _TRUE | _FALSE}
+_UNITS: Final = {"timedelta": "a number of seconds", "int": "a whole number", "bool": "true or false"}
 
 
 def setting(
@@ -49,6 +51,17 @@ class DatabaseSettings:
         "prefer",
         "TLS: true, false, or a libpq sslmode; verify-full for a remote server.",
         "AUDIT_LOGS_DB_SSL",
+    )
+    prepared_statements: bool = setting(
+        True,
+        "Whether sessions are ours to keep; false behind a pooler in transaction mode.",
+        "JOBPLANE_PREPARED_STATEMENTS",
+    )
+    direct_url: str | None = setting(
+        None,
+        "The server itself, past a pooler: for migrations, and to be woken by notifications.",
+        "JOBPLANE_DIRECT_URL",
+        secret=True,
     )
     schema: str = setting("control_plane", "The schema of jobplane's tables.", "JOBPLANE_SCHEMA")
     pool_max: int = setting(
@@ -231,8 +244,10 @@ def _parsed(name: str, value: object, hint: str, source: str) -> object:
             return int(value)
         if name == "ssl":
             return _sslmode(value)
-    except (ValueError, OverflowError):
-        unit = "a number of seconds" if "timedelta" in hint else "a whole number"
+        if "bool" in hint and isinstance(value, str):
+            return _SWITCH[value.lower()]
+    except (KeyError, ValueError, OverflowError):
+        unit = next(words for kind, words in _UNITS.items() if kind in hint)
         raise ConfigurationError(f"{name} must be {unit}; got {shown(value)} (from {source})") from None
     return value
 

@@ -13,7 +13,8 @@ from jobplane.cli.present import span
 from jobplane.client.queue import JobQueue
 from jobplane.errors import JobplaneError
 from jobplane.settings import DatabaseSettings
-from jobplane.store.database import Connection, connect
+from jobplane.store.connecting import connect
+from jobplane.store.database import Connection
 from jobplane.store.failures import sqlstate_of, translated
 from jobplane.store.fit import fit_of
 from jobplane.store.migrator import migrations

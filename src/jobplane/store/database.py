@@ -7,15 +7,16 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import asyncpg
 
 from jobplane.errors import ConfigurationError, NotReplicatedError
-from jobplane.settings import DatabaseSettings, masked
+from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, load
+from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, sqlstate_of, translated
+from jobplane.store.pooler import fetch_locally, local, must_pass_pooler
 from jobplane.store.replication import replication_heeded
 
 if TYPE_CHECKING:
@@ -86,8 +87,16 @@ class Database:
     async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
         """One try, for what must not be repeated blindly. Raises the driver's own errors."""
         async with self.connection() as connection:
-            with replication_heeded(connection, heeded=self.replicated):
-                return await connection.fetch(statement.numbered, *values)
+            return await self.fetch_on(connection, statement, values)
+
+    async def fetch_on(
+        self, connection: Connection, statement: Statement, values: Sequence[SQLValue]
+    ) -> list[asyncpg.Record]:
+        """One statement on a connection that was opened here."""
+        with replication_heeded(connection, heeded=self.replicated):
+            if self._setup and not self.settings.prepared_statements:
+                return await fetch_locally(connection, self._setup, statement, values)
+            return await connection.fetch(statement.numbered, *values)
 
     async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try something idempotent, again after errors that pass. `doing` names it in the error."""
@@ -132,6 +141,7 @@ class Database:
             transaction = connection.transaction()
             await transaction.start()
             try:
+                await self.set_locally(connection)
                 yield connection
             except (TimeoutError, asyncio.CancelledError):
                 raise  # the connection is closed, and the transaction with it
@@ -140,9 +150,15 @@ class Database:
                 raise
             await transaction.commit()
 
-    async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
-        """A connection of its own, outside of the pool: for LISTEN, and for the heartbeat's thread."""
-        return await connect(self.settings, self._setup, self._application_name)
+    async def set_locally(self, connection: Connection) -> None:
+        """At the begin of a transaction: what sessions were told already, unless a pooler hands them around."""
+        if self._setup and not self.settings.prepared_statements:
+            await connection.execute(local(self._setup))
+
+    async def connect(self, *, past_pooler: bool = False) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection of its own, outside of the pool; LISTEN needs one to the server itself, past any pooler."""
+        settings = must_pass_pooler(self.settings, "LISTEN") if past_pooler else self.settings
+        return await connect(settings, self._setup, self._application_name)
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close all connections, by force after `timeout` seconds; the next use opens the pool again."""
@@ -189,8 +205,7 @@ class Lane:
         """As Database.fetch_once."""
         connection = await self._opened()
         try:
-            with replication_heeded(connection, heeded=self._database.replicated):
-                return await connection.fetch(statement.numbered, *values)
+            return await self._database.fetch_on(connection, statement, values)
         except BaseException as error:
             if _spoils_connection(error):
                 self._give_up()
@@ -203,6 +218,7 @@ class Lane:
         transaction = connection.transaction()
         try:
             await transaction.start()
+            await self._database.set_locally(connection)
             yield connection
             await transaction.commit()
         except BaseException as error:
@@ -228,58 +244,6 @@ class Lane:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
-
-
-async def connect(
-    settings: DatabaseSettings,
-    setup: str = "",
-    application_name: str = "jobplane",
-    command_timeout: timedelta | Literal["settings"] | None = "settings",
-) -> asyncpg.Connection[asyncpg.Record]:
-    """One new connection.
-
-    Args:
-        settings: where to.
-        setup: SQL to run first.
-        application_name: as pg_stat_activity shows it.
-        command_timeout: the longest wait for an answer; None waits for ever; default settings.statement_timeout.
-
-    Raises:
-        ConfigurationError: the URL cannot be read. Beside that, the driver's own errors.
-    """
-    limit = settings.statement_timeout if command_timeout == "settings" else command_timeout
-    where = masked(settings.url) if settings.url else f"{settings.host}:{settings.port}"
-    by_parts = settings.url is None
-    try:
-        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            settings.url,
-            host=settings.host if by_parts else None,
-            port=settings.port if by_parts else None,
-            database=settings.name if by_parts else None,
-            user=settings.user if by_parts else None,
-            password=settings.password if by_parts else None,
-            ssl=settings.sslmode if by_parts else None,
-            timeout=settings.connect_timeout.total_seconds(),
-            command_timeout=None if limit is None else limit.total_seconds(),
-            server_settings={"application_name": application_name},
-        )
-    except (ValueError, asyncpg.exceptions.ClientConfigurationError):
-        # The driver's own words may quote a piece of the password, so they are not passed on.
-        raise ConfigurationError(
-            f"the database URL {where} cannot be read: write it as postgresql://user:password@host:5432/name, with "
-            "special characters in user and password percent-encoded"
-        ) from None
-    if setup:
-        await connection.execute(setup)
-    return connection
-
-
-def session_name(duty: str, worker_id: str) -> str:
-    """The application_name of a worker's connections: pg_stat_activity and the history tell by it which worker.
-
-    Of the id (host-pid-token) the last two parts: PostgreSQL keeps 63 bytes of ASCII, and hosts may have long names.
-    """
-    return f"jobplane {duty} {'-'.join(worker_id.split('-')[-2:])}"
 
 
 def _spoils_connection(error: BaseException) -> bool:

@@ -80,6 +80,10 @@ def translated(error: BaseException, doing: str) -> DatabaseError:
         return DatabaseUnavailableError(
             f"{message}. Check user, password and database name: jobplane doctor shows them."
         )
+    if state in ("26000", "42P05"):
+        return StatementError(
+            f"{message}. Is there a pooler in transaction mode? Then set JOBPLANE_PREPARED_STATEMENTS=false."
+        )
     match reaction_to(error):
         case Reaction.RECONNECT | Reaction.BACK_OFF:
             return DatabaseUnavailableError(

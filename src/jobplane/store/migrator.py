@@ -24,8 +24,9 @@ import asyncpg
 from jobplane.errors import MigrationError
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import channel, quoted
-from jobplane.store.database import connect
+from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.pooler import must_pass_pooler, past_pooler
 
 T = TypeVar("T")
 _FILE: Final = re.compile(r"(\d{3})_(\w+)\.up\.sql")
@@ -112,7 +113,9 @@ class Migrator:
 
         Raises:
             MigrationError: an applied file was edited, or the database is newer than this code.
+            ConfigurationError: only a pooler in transaction mode is known.
         """
+        must_pass_pooler(self._settings, "a migration")
         done = []
         async with self._connection() as connection, self._alone(connection):
             applied = await self._applied(connection)
@@ -125,6 +128,7 @@ class Migrator:
 
     async def down(self, to: int) -> list[Migration]:
         """Undo applied migrations above version `to`, newest first. Going below 3 deletes all jobs."""
+        must_pass_pooler(self._settings, "a migration")
         done = []
         async with self._connection() as connection, self._alone(connection):
             applied = await self._applied(connection)
@@ -204,11 +208,12 @@ class Migrator:
             await connection.close()
 
     async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
+        settings = past_pooler(self._settings) or self._settings  # the log can be read anywhere
         give_up = time.monotonic() + self._settings.patience.total_seconds()
         setup = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
         while True:
             try:
-                return await connect(self._settings, setup, "jobplane migrate", command_timeout=None)
+                return await connect(settings, setup, "jobplane migrate", command_timeout=None)
             except (OSError, asyncpg.PostgresError) as error:
                 if reaction_to(error) is Reaction.FATAL or time.monotonic() > give_up:
                     raise translated(error, "connecting to migrate") from error

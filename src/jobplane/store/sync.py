@@ -17,6 +17,7 @@ from jobplane.settings import DatabaseSettings, masked
 from jobplane.sql import SQLValue, Statement, channel, load, quoted
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.pooler import local
 from jobplane.store.replication import not_replicated, says_not_replicated
 from jobplane.store.rows import COPY_COLUMNS, Row, record_of
 
@@ -57,7 +58,12 @@ class SyncDatabase:
         self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[DictRow]] = psycopg_pool.ConnectionPool(
             self._conninfo,
             connection_class=cast("type[psycopg.Connection[DictRow]]", psycopg.Connection),
-            kwargs={"row_factory": dict_row, "autocommit": True, "application_name": "jobplane"},
+            kwargs={
+                "row_factory": dict_row,
+                "autocommit": True,
+                "application_name": "jobplane",
+                "prepare_threshold": 5 if settings.prepared_statements else None,
+            },
             min_size=0,
             max_size=settings.pool_max,
             timeout=settings.connect_timeout.total_seconds(),
@@ -70,7 +76,7 @@ class SyncDatabase:
 
         def action(connection: psycopg.Connection[DictRow]) -> Sequence[Row]:
             # Our own files, not anybody's input; psycopg asks for a literal to catch just that.
-            with self._replication_heeded():
+            with self._replication_heeded(), self._limited(connection):
                 return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
 
         return self._run(statement.name, action)
@@ -85,6 +91,7 @@ class SyncDatabase:
                 self._replication_heeded(),
                 self._pool.connection() as connection,
                 connection.transaction(),
+                self._limited(connection),
                 connection.cursor() as cursor,
             ):
                 now = connection.execute("SELECT now() AS now").fetchall()[0]["now"]
@@ -134,9 +141,24 @@ class SyncDatabase:
             time.sleep(pause)
 
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
-        milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
-        connection.execute(f"SET statement_timeout = {milliseconds}".encode())
         connection.add_notice_handler(self._noticed)
+        if self._settings.prepared_statements:
+            connection.execute(self._timeout.encode())
+
+    @property
+    def _timeout(self) -> str:
+        milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
+        return f"SET statement_timeout = {milliseconds}"
+
+    @contextmanager
+    def _limited(self, connection: psycopg.Connection[DictRow]) -> Iterator[None]:
+        # Behind a pooler a plain SET would reach whoever gets the session next.
+        if self._settings.prepared_statements:
+            yield
+            return
+        with connection.transaction():
+            connection.execute(local(self._timeout).encode())
+            yield
 
     def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
         # Called by the thread whose statement is under way.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 RETRIES_ON_SAME_CONNECTION: Final = 5
+STATEMENTS_KEPT: Final = 100
+"""Prepared statements that a connection keeps: more than there are."""
 
 # A generic plan that was made while the table was empty would sort all waiting jobs for each claim; without
 # these choices the planner can only walk the indexes that the statements are written for.
@@ -229,6 +231,8 @@ async def connect(
             ssl=settings.sslmode if by_parts else None,
             timeout=settings.connect_timeout.total_seconds(),
             command_timeout=None if limit is None else limit.total_seconds(),
+            # A pooler that gives each transaction another server connection knows no statement of the last one.
+            statement_cache_size=STATEMENTS_KEPT if settings.prepared_statements else 0,
             server_settings={"application_name": application_name},
         )
     except (ValueError, asyncpg.exceptions.ClientConfigurationError):

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _logger = logging.getLogger("jobplane.client")
+PREPARE_AFTER: Final = 5
+"""Uses of a statement after which psycopg prepares it: its own default."""
 WAKE_INTERVAL: Final = 0.005
 """Seconds between two wake-ups of one process."""
 
@@ -54,7 +56,12 @@ class SyncDatabase:
         self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[DictRow]] = psycopg_pool.ConnectionPool(
             self._conninfo,
             connection_class=cast("type[psycopg.Connection[DictRow]]", psycopg.Connection),
-            kwargs={"row_factory": dict_row, "autocommit": True, "application_name": "jobplane"},
+            kwargs={
+                "row_factory": dict_row,
+                "autocommit": True,
+                "application_name": "jobplane",
+                "prepare_threshold": PREPARE_AFTER if settings.prepared_statements else None,
+            },
             min_size=0,
             max_size=settings.pool_max,
             timeout=settings.connect_timeout.total_seconds(),

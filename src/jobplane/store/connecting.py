@@ -10,8 +10,8 @@ import asyncpg
 from jobplane.errors import ConfigurationError
 from jobplane.settings import DatabaseSettings, masked
 
-STATEMENT_CACHE: Final = 100
-"""Prepared statements that a connection keeps."""
+STATEMENTS_KEPT: Final = 100
+"""Prepared statements that a connection keeps: more than there are."""
 
 
 async def connect(
@@ -45,8 +45,9 @@ async def connect(
             ssl=settings.sslmode if by_parts else None,
             timeout=settings.connect_timeout.total_seconds(),
             command_timeout=None if limit is None else limit.total_seconds(),
+            # A pooler that gives each transaction another server connection knows no statement of the last one.
+            statement_cache_size=STATEMENTS_KEPT if settings.prepared_statements else 0,
             server_settings={"application_name": application_name},
-            statement_cache_size=STATEMENT_CACHE if settings.prepared_statements else 0,
         )
     except (ValueError, asyncpg.exceptions.ClientConfigurationError):
         # The driver's own words may quote a piece of the password, so they are not passed on.

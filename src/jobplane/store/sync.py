@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _logger = logging.getLogger("jobplane.client")
+PREPARE_AFTER: Final = 5
+"""Uses of a statement after which psycopg prepares it: its own default."""
 WAKE_INTERVAL: Final = 0.005
 """Seconds between two wake-ups of one process."""
 
@@ -62,7 +64,7 @@ class SyncDatabase:
                 "row_factory": dict_row,
                 "autocommit": True,
                 "application_name": "jobplane",
-                "prepare_threshold": 5 if settings.prepared_statements else None,
+                "prepare_threshold": PREPARE_AFTER if settings.prepared_statements else None,
             },
             min_size=0,
             max_size=settings.pool_max,

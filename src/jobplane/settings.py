@@ -72,6 +72,13 @@ class DatabaseSettings:
         least=0.1,
         most=3600,
     )
+    network_timeout: timedelta = setting(
+        timedelta(seconds=10),
+        "How soon a network that passes nothing any more is noticed, although no connection ends.",
+        "JOBPLANE_NETWORK_TIMEOUT",
+        least=0.5,
+        most=3600,
+    )
     patience: timedelta = setting(
         timedelta(seconds=10),
         "How long a call keeps trying while the server restarts or refuses connections.",
@@ -181,6 +188,12 @@ class WorkerSettings:
     )
     keep_cancelled: timedelta = setting(
         timedelta(days=7), "How long cancelled jobs are kept.", "JOBPLANE_KEEP_CANCELLED", least=0
+    )
+    keep_history: timedelta = setting(
+        timedelta(days=30),
+        "How long transitions are kept, where a history is kept.",
+        "JOBPLANE_KEEP_HISTORY",
+        least=0,
     )
 
     def __post_init__(self) -> None:

@@ -49,7 +49,7 @@ async def test_f5_handlers_that_hang(fault_run: FaultRun) -> None:
     run = fault_run
     run.spawn()
     await run.ready()
-    wishes = jobs_of("hang", [{}] * (SLOTS // 2)) + jobs_of("hang_in_thread", [{}] * (SLOTS // 2))
+    wishes = jobs_of("hang", [{}] * (SLOTS // 2), max_attempts=1) + jobs_of("hang_in_thread", [{}] * (SLOTS // 2), max_attempts=1)
     await run.client.enqueue_many(wishes)
     await run.started(SLOTS)
     await run.client.enqueue_many(jobs_of("work", [{}] * SLOTS))

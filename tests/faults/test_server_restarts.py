@@ -15,6 +15,7 @@ import pytest
 
 from jobplane import DatabaseSettings
 from jobplane.embedded import EmbeddedServer
+from jobplane.embedded.postmaster import is_server, until
 from jobplane.store.migrator import Migrator
 from tests.faults.run import PROFILE, SLOTS, FaultRun
 
@@ -74,7 +75,10 @@ def _restart(server: EmbeddedServer, way: str) -> None:
     elif way == "fast":
         server.restart("fast")
     else:
-        os.kill(server.postmaster_pid, signal.SIGKILL)
+        pid = server.postmaster_pid
+        os.kill(pid, signal.SIGKILL)
+        gone = until(lambda: not is_server(pid, server.data_dir))
+        assert gone, "the postmaster outlived its kill"
         server.start()
 
 

@@ -78,6 +78,7 @@ def worker(  # noqa: PLR0913 - each setting is an option
     keep_completed: Annotated[str | None, worker_option("keep_completed")] = None,
     keep_failed: Annotated[str | None, worker_option("keep_failed")] = None,
     keep_cancelled: Annotated[str | None, worker_option("keep_cancelled")] = None,
+    keep_history: Annotated[str | None, worker_option("keep_history")] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How log lines look, on stderr.")] = LogFormat.TEXT,
     log_level: Annotated[LogLevel, typer.Option(help="One line for each job at info.")] = LogLevel.INFO,
     watch: Annotated[
@@ -104,6 +105,7 @@ def worker(  # noqa: PLR0913 - each setting is an option
         keep_completed=keep_completed,
         keep_failed=keep_failed,
         keep_cancelled=keep_cancelled,
+        keep_history=keep_history,
     )
     with expected_errors():
         settings = resolve(WorkerSettings, os.environ, **explicit).settings

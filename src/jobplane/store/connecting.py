@@ -9,6 +9,7 @@ import asyncpg
 
 from jobplane.errors import ConfigurationError
 from jobplane.settings import DatabaseSettings, masked
+from jobplane.store.keepalive import watch_over
 
 STATEMENTS_KEPT: Final = 100
 """Prepared statements that a connection keeps: more than there are."""
@@ -55,6 +56,7 @@ async def connect(
             f"the database URL {where} cannot be read: write it as postgresql://user:password@host:5432/name, with "
             "special characters in user and password percent-encoded"
         ) from None
+    watch_over(connection, settings.network_timeout)
     if setup and settings.prepared_statements:
         await connection.execute(setup)
     return connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
@@ -71,6 +72,7 @@ class Database:
         self._application_name = application_name
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
+        self._made: weakref.WeakSet[asyncpg.Connection[asyncpg.Record]] = weakref.WeakSet()
 
     def statement(self, name: str) -> Statement:
         """The statement of sql/<name>.sql for this database's schema."""
@@ -155,10 +157,21 @@ class Database:
         if self._setup and not self.settings.prepared_statements:
             await connection.execute(local(self._setup))
 
-    async def connect(self, *, past_pooler: bool = False) -> asyncpg.Connection[asyncpg.Record]:
-        """A connection of its own, outside of the pool; LISTEN needs one to the server itself, past any pooler."""
-        settings = must_pass_pooler(self.settings, "LISTEN") if past_pooler else self.settings
-        return await connect(settings, self._setup, self._application_name)
+    async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection of its own, outside of the pool: for lanes, and for the heartbeat's thread."""
+        return await self._connected(self.settings)
+
+    async def connect_directly(self) -> asyncpg.Connection[asyncpg.Record]:
+        """As `connect`, to the server itself, past any pooler: for LISTEN. Raises ConfigurationError if that is not known."""
+        return await self._connected(must_pass_pooler(self.settings, "LISTEN"))
+
+    def give_up_connections(self) -> None:
+        """Drop all connections at once, without a word to the server, as nothing reaches it: who waits for an answer
+        is told that its connection is closed, and tries again on a new one.
+        """
+        for connection in list(self._made):
+            if not connection.is_closed():
+                connection.terminate()
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close all connections, by force after `timeout` seconds; the next use opens the pool again."""
@@ -168,6 +181,11 @@ class Database:
                 await asyncio.wait_for(pool.close(), timeout)
             except TimeoutError:
                 pool.terminate()
+
+    async def _connected(self, settings: DatabaseSettings) -> asyncpg.Connection[asyncpg.Record]:
+        connection = await connect(settings, self._setup, self._application_name)
+        self._made.add(connection)
+        return connection
 
     async def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
         async with self._opening:

@@ -26,13 +26,11 @@ from jobplane.settings import DatabaseSettings
 from jobplane.sql import channel, quoted
 from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.locks import BRIEF_LOCKS, LOCK_TIMEOUT, taking_locks
 from jobplane.store.pooler import must_pass_pooler, past_pooler
 
 T = TypeVar("T")
 _FILE: Final = re.compile(r"(\d{3})_(\w+)\.up\.sql")
-LOCK_TIMEOUT: Final = "1s"
-"""How long one statement may queue for a table lock, and so hold up all who queue behind it."""
-LOCK_TRIES: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +164,12 @@ class Migrator:
             await self._patiently(migration, _running(connection, whole), "was rolled back")
 
     async def _patiently(self, migration: Migration, action: Callable[[], Awaitable[T]], now: str) -> T:
-        # A short lock_timeout and many tries: a migration never makes the whole queue wait behind it.
-        for left in reversed(range(LOCK_TRIES)):
-            try:
-                return await action()
-            except asyncpg.PostgresError as error:
-                if reaction_to(error) is not Reaction.RETRY or not left:
-                    raise MigrationError(
-                        f"migration {migration.version:03}_{migration.name} failed and {now}: {error}"
-                    ) from error
-            await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - spread, not secrecy
-        raise AssertionError("unreachable: the last try returns or raises")
+        try:
+            return await taking_locks(action)
+        except asyncpg.PostgresError as error:
+            raise MigrationError(
+                f"migration {migration.version:03}_{migration.name} failed and {now}: {error}"
+            ) from error
 
     async def _applied(self, connection: asyncpg.Connection[asyncpg.Record]) -> dict[int, datetime]:
         rows = await self._log_of(connection)
@@ -210,10 +203,9 @@ class Migrator:
     async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
         settings = past_pooler(self._settings) or self._settings  # the log can be read anywhere
         give_up = time.monotonic() + self._settings.patience.total_seconds()
-        setup = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
         while True:
             try:
-                return await connect(settings, setup, "jobplane migrate", command_timeout=None)
+                return await connect(settings, BRIEF_LOCKS, "jobplane migrate", command_timeout=None)
             except (OSError, asyncpg.PostgresError) as error:
                 if reaction_to(error) is Reaction.FATAL or time.monotonic() > give_up:
                     raise translated(error, "connecting to migrate") from error
@@ -278,7 +270,7 @@ def _running_online(
             patience = "0" if "CONCURRENTLY" in statement else LOCK_TIMEOUT
             await connection.execute(f"SET lock_timeout = '{patience}'")
             await connection.execute(statement)
-        await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        await connection.execute(BRIEF_LOCKS)
 
     return run
 

@@ -17,6 +17,7 @@ from jobplane.settings import DatabaseSettings, masked
 from jobplane.sql import SQLValue, Statement, channel, load, quoted
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.keepalive import conninfo_options
 from jobplane.store.pooler import local
 from jobplane.store.replication import not_replicated, says_not_replicated
 from jobplane.store.rows import COPY_COLUMNS, Row, record_of
@@ -65,6 +66,7 @@ class SyncDatabase:
                 "autocommit": True,
                 "application_name": "jobplane",
                 "prepare_threshold": PREPARE_AFTER if settings.prepared_statements else None,
+                **self._keepalives(),
             },
             min_size=0,
             max_size=settings.pool_max,
@@ -174,6 +176,11 @@ class SyncDatabase:
         yield
         if self._warnings.last is not None:
             raise not_replicated(self._warnings.last)
+
+    def _keepalives(self) -> dict[str, int]:
+        given = psycopg.conninfo.conninfo_to_dict(self._conninfo)
+        wanted = conninfo_options(self._settings.network_timeout)
+        return {name: value for name, value in wanted.items() if name not in given}
 
     def _why(self, error: Exception) -> Exception:
         # The pool connects in threads of its own and says only that it took too long: ask the server ourselves.

@@ -7,8 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -50,6 +49,7 @@ class Pair:
         self.primary = EmbeddedServer(folder / "primary", bin_dir=test_programs())
         self._standby_dir = folder / "standby"
         self._standby: Postmaster | None = None
+        self._sender: int | None = None
         self._programs = find_programs(test_programs(), server_account(folder / "primary"))
 
     @property
@@ -108,48 +108,32 @@ class Pair:
         pid = self.primary.postmaster_pid
         os.kill(pid, signal.SIGKILL)
         _until_gone(pid)
+        if self._sender is not None:  # stopped, it cannot see that it should end
+            os.kill(self._sender, signal.SIGKILL)
 
     async def promote(self) -> None:
         """Make the standby the primary; returns when it can be written to."""
         connection = await asyncpg.connect(self.standby_url)
         assert await connection.fetchval("SELECT pg_promote(true, 30)")
-        # The name of its own standby is still in its settings, and would keep each commit waiting.
-        await connection.execute("SET synchronous_commit = local")
-        await connection.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
-        await connection.execute("SELECT pg_reload_conf()")
         await connection.close()
 
-    @contextmanager
-    def standby_deaf(self) -> Iterator[None]:
-        """The standby receives nothing for a while."""
-        pid = self._receiver()
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
+    async def caught_up(self) -> None:
+        """Wait until the standby has all that is committed."""
+        connection = await asyncpg.connect(self.primary.url())
 
-    def make_deaf(self) -> None:
+        async def level() -> bool:
+            query = "SELECT bool_and(replay_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication"
+            return bool(await connection.fetchval(query))
+
+        await until(level)
+        await connection.close()
+
+    async def make_deaf(self) -> None:
         """The standby receives nothing any more: what is committed from now on, it will not have."""
-        os.kill(self._receiver(), signal.SIGSTOP)
-
-    def let_receiver_end(self) -> None:
-        """A stopped receiver would keep a promotion waiting."""
-        for pid in self._children("walreceiver"):
-            os.kill(pid, signal.SIGKILL)
-
-    def _receiver(self) -> int:
-        (pid,) = self._children("walreceiver")
-        return pid
-
-    def _children(self, title: str) -> list[int]:
-        parent = self.standby.pid
-        found = []
-        for task in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-            line = Path(f"/proc/{task}/cmdline").read_bytes().decode(errors="replace")
-            if title in line:
-                found.append(int(task))
-        return found
+        connection = await asyncpg.connect(self.primary.url())
+        self._sender = int(await connection.fetchval("SELECT pid FROM pg_stat_replication"))
+        await connection.close()
+        os.kill(self._sender, signal.SIGSTOP)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

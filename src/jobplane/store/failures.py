@@ -42,6 +42,7 @@ _CLOSED = (
     "InternalClientError",
     "OperationalError",
     "PoolTimeout",
+    "TargetServerAttributeNotMatched",  # of several hosts, the one that answers is a standby: until it is promoted
 )
 
 

@@ -142,6 +142,21 @@ def test_once_claims_are_quick_again_the_marks_are_gone(clock: Clock) -> None:
     assert water.seconds_until_full() == float("inf")
 
 
+def test_marks_that_save_nothing_are_given_up(clock: Clock) -> None:
+    """A machine that has become slow, or a network: claims behind the marks take as long as the others."""
+    water = LowWater(1.0)
+    slow_down(water, job(0))
+
+    for number in range(1, 40):
+        full = water.full_is_due()
+        water.claimed([job(number)], 0.03, full=full, filled=False)
+        clock.now += 0.03
+
+    assert water.marks() == []
+    water.claimed([job(50)], 0.03, full=True, filled=False)
+    assert water.marks() == []
+
+
 def test_a_queue_of_countless_priorities_does_without(clock: Clock) -> None:
     water = LowWater(1.0)
 

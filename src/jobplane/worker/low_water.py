@@ -21,9 +21,11 @@ from jobplane.job import Claim
 SHARE: Final = 10.0
 """A full claim may take one part in so many of a claimer's time."""
 WORTHWHILE: Final = 0.001
-"""Seconds that a full claim must take beyond a good one: below that, marks save nothing."""
+"""Seconds that a full claim must take beyond a good one, and at least twice as long: below that, marks save nothing."""
 PER_JOB: Final = 0.000_02
 """Seconds that each claimed job may add to a good claim."""
+SMOOTHING: Final = 0.1
+"""The weight of the newest claim in what counts as a good one."""
 LONGEST: Final = 1.0
 """Seconds for which anything may be passed over, where the poll interval is longer."""
 MOST_PRIORITIES: Final = 32
@@ -39,7 +41,8 @@ class LowWater:
 
     def __init__(self, poll_interval: float) -> None:
         self._longest = min(poll_interval, LONGEST)
-        self._quickest = float("inf")
+        self._good: float | None = None
+        """Seconds of a claim that walks over nothing: as those behind the marks, and as full ones on good days."""
         self._excess = 0.0
         self._marks: dict[int, Mark] = {}
         self._full_due = 0.0
@@ -65,12 +68,16 @@ class LowWater:
             full: whether it looked at everything.
             filled: whether it brought as many as it was asked for, so that there may be more.
         """
-        self._quickest = min(self._quickest, seconds)
+        seconds -= PER_JOB * len(claims)
+        if self._good is None:
+            self._good = seconds
+        elif not full or seconds < self._good:
+            self._good += SMOOTHING * (seconds - self._good)
         if full:
             # Twice in a row: once may have been a hiccup of the disk or of the network.
-            before, self._excess = self._excess, seconds - self._quickest - PER_JOB * len(claims)
+            before, self._excess = self._excess, seconds - self._good
             excess = min(before, self._excess)
-            if excess < WORTHWHILE:
+            if excess < max(WORTHWHILE, self._good):
                 self._marks.clear()
                 return
             self._full_due = time.monotonic() + min(SHARE * excess, self._longest)

@@ -63,6 +63,12 @@ def need_root(what: str) -> None:
         pytest.skip(f"NOT TESTED: only root can {what}; run this test as root")
 
 
+def only_in_long_profile() -> None:
+    """Skip in the short profile, saying so."""
+    if os.environ.get("JOBPLANE_FAULTS_PROFILE", "short") != "long":
+        pytest.skip("for the long profile: JOBPLANE_FAULTS_PROFILE=long, or make faults-long")
+
+
 def servers_account() -> pwd.struct_passwd | None:
     """Whom servers that refuse to be root run as; None for ourselves."""
     if os.geteuid() != 0:

@@ -66,9 +66,8 @@ class PatroniCluster:
         """Who leads now; waits until somebody does."""
 
         async def found() -> Node | None:
-            return next(
-                (node for node in self.nodes if (await self._roles()).get(node.name) == "leader"), None
-            )
+            roles = await self._roles()
+            return next((node for node in self.nodes if roles.get(node.name) == "leader"), None)
 
         return await until(found, 60)
 

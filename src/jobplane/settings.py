@@ -14,12 +14,11 @@ from datetime import timedelta
 from typing import Final, Generic, Literal, TypeAlias, TypeVar, cast, get_args, get_type_hints
 
 from jobplane.errors import ConfigurationError, shown
+from jobplane.parsing import parsed
 
 T = TypeVar("T")
 SSLMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SCHEMA_PATTERN: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
 def setting(
@@ -86,6 +85,17 @@ class DatabaseSettings:
         "JOBPLANE_PATIENCE",
         least=0,
         most=3600,
+    )
+    prepared_statements: bool = setting(
+        True,
+        "Keep statements prepared on each connection; false behind PgBouncer in transaction mode.",
+        "JOBPLANE_PREPARED_STATEMENTS",
+    )
+    direct_url: str | None = setting(
+        None,
+        "The server itself, past a pooler: for migrations, and to be woken by notifications.",
+        "JOBPLANE_DIRECT_URL",
+        secret=True,
     )
 
     def __post_init__(self) -> None:
@@ -224,36 +234,17 @@ def resolve(cls: type[T], environ: Mapping[str, str], **explicit: object) -> Res
         variable = next((env for env in item.metadata["env"] if environ.get(env, "") != ""), None)
         if name in explicit:
             values[name], sources[name] = (
-                _parsed(name, explicit[name], str(hints[name]), "argument"),
+                parsed(name, explicit[name], str(hints[name]), "argument"),
                 "argument",
             )
         elif variable is not None:
             values[name], sources[name] = (
-                _parsed(name, environ[variable], str(hints[name]), variable),
+                parsed(name, environ[variable], str(hints[name]), variable),
                 variable,
             )
         else:
             sources[name] = "default"
     return Resolved(cls(**values), sources)
-
-
-def _parsed(name: str, value: object, hint: str, source: str) -> object:
-    try:
-        if "timedelta" in hint and isinstance(value, str | int | float) and not isinstance(value, bool):
-            return timedelta(seconds=float(value))
-        if "int" in hint and isinstance(value, str):
-            return int(value)
-        if name == "ssl":
-            return _sslmode(value)
-    except (ValueError, OverflowError):
-        unit = "a number of seconds" if "timedelta" in hint else "a whole number"
-        raise ConfigurationError(f"{name} must be {unit}; got {shown(value)} (from {source})") from None
-    return value
-
-
-def _sslmode(value: object) -> object:
-    word = str(value).lower()
-    return "require" if word in _TRUE else "disable" if word in _FALSE else word
 
 
 def _check_bounds(settings: object) -> None:

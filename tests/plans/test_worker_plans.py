@@ -79,6 +79,36 @@ async def test_a_claim_walks_the_polling_index_and_touches_few_pages(worker: SQL
 
 
 @in_each_mode
+async def test_a_claim_that_goes_on_enters_the_polling_index_at_its_marks(worker: SQL, mode: Mode) -> None:
+    """It reads nothing that lies before them: neither waiting jobs nor what is left of claimed ones."""
+    marks = await worker.fetch(
+        """
+        SELECT DISTINCT ON (priority) priority, scheduled_at, id FROM control_plane.jobs
+        WHERE status = 'pending' AND queue = 'default' AND scheduled_at <= now() - interval '20 minutes'
+        ORDER BY priority DESC, scheduled_at DESC, id DESC
+        """
+    )
+    args: dict[str, SQLValue] = {
+        **CLAIM,
+        "priorities": [mark["priority"] for mark in marks],
+        "ats": [mark["scheduled_at"].isoformat() for mark in marks],
+        "ids": [str(mark["id"]) for mark in marks],
+    }
+
+    plan = await explain_statement(worker, load("job/claim_onward"), args, mode, run=True)
+
+    assert len(marks) == 3
+    assert plan.indexes == {"idx_jobs_status_scheduled_at", "jobs_pkey", "queues_pkey"}, plan.text
+    assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
+    assert "Sort" not in plan.nodes, "the index is in claim order"
+    assert "Limit" in plan.init_plans, (
+        "run again inside of a join, it would claim more than its limit (BUG #15715)"
+    )
+    assert plan.filtered == 0
+    assert plan.buffers < 20 * BATCH
+
+
+@in_each_mode
 async def test_a_claim_that_finds_nothing_touches_nearly_nothing(worker: SQL, mode: Mode) -> None:
     """What an idle worker asks every second."""
     plan = await explain_statement(worker, load("job/claim"), {**CLAIM, "queue": "empty"}, mode, run=True)

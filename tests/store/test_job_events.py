@@ -18,7 +18,8 @@ from jobplane.history.check import check
 from jobplane.job import Claim
 from jobplane.outcome import Cancelled, Completed, Failed, Outcome, Released, Rescheduled, Snoozed
 from jobplane.sql import load
-from jobplane.store.database import WORKER_SESSION, Database, session_name
+from jobplane.store.connecting import session_name
+from jobplane.store.database import WORKER_SESSION, Database
 from jobplane.store.history import HistoryStore
 from jobplane.store.store import Store
 from tests.factories import SQL, make_job

@@ -13,7 +13,8 @@ from jobplane import DatabaseSettings, JobQueue, JobStatus, Worker
 from jobplane.events import JobStarted, ServiceFailed
 from jobplane.settings import WorkerSettings, resolve
 from jobplane.sql import parse
-from jobplane.store.database import Database, connect
+from jobplane.store.connecting import connect
+from jobplane.store.database import Database
 from jobplane.store.listener import Listener
 from jobplane.store.sync import SyncDatabase
 from tests.conftest import TEST_PROFILE

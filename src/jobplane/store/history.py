@@ -13,7 +13,8 @@ import asyncpg
 from jobplane.history.record import History, Profile, Row, Transition
 from jobplane.job import JobStatus
 from jobplane.sql import SQLValue, Statement
-from jobplane.store.database import Database, connect
+from jobplane.store.connecting import connect
+from jobplane.store.database import Database
 from jobplane.store.failures import translated
 from jobplane.store.locks import BRIEF_LOCKS, taking_locks
 from jobplane.store.rows import as_uuid

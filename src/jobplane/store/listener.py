@@ -34,7 +34,7 @@ class Listener:
 
     async def listen(self) -> None:
         """Listen until the connection breaks, which raises; the caller decides when to come back."""
-        connection = self._connection = await self._database.connect()
+        connection = self._connection = await self._database.connect_directly()
         try:
             gone = asyncio.Event()
             connection.add_termination_listener(lambda _connection: gone.set())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from jobplane.failure import ErrorReport
@@ -71,28 +71,48 @@ class Store:
         self._over = database if lane is None else lane
         self.limited = LimitedQueues(database, self._over)
         self._claim = database.statement("job/claim")
+        self._claim_onward = database.statement("job/claim_onward")
         self._complete = database.statement("job/complete")
         self._finish = database.statement("job/finish")
 
     async def claim(
-        self, queue: str, types: Sequence[str], worker_id: str, lease: timedelta, limit: int
+        self,
+        queue: str,
+        types: Sequence[str],
+        worker_id: str,
+        lease: timedelta,
+        limit: int,
+        *,
+        beyond: Sequence[tuple[int, tuple[datetime, UUID]]] = (),
     ) -> list[Claim]:
         """Start the attempts of up to `limit` due jobs, in order.
 
         One try: a claim is never repeated blindly, since a lost answer leaves jobs claimed, which their
         leases give back.
+
+        Args:
+            queue: which queue.
+            types: the job types that this worker knows.
+            worker_id: whose claim it is.
+            lease: how long it holds without renewal.
+            limit: how many jobs at most.
+            beyond: by priority, highest first, the due time and id of a job: only jobs of these priorities that come
+                after it. Default: all jobs.
         """
         sent = time.monotonic()
-        values = self._claim.positions(
-            {
-                "lease": lease.total_seconds(),
-                "worker_id": worker_id,
-                "queue": queue,
-                "types": types,
-                "limit": limit,
-            }
-        )
-        rows = await self._over.fetch_once(self._claim, values)
+        statement = self._claim_onward if beyond else self._claim
+        args: dict[str, SQLValue] = {
+            "lease": lease.total_seconds(),
+            "worker_id": worker_id,
+            "queue": queue,
+            "types": types,
+            "limit": limit,
+        }
+        if beyond:
+            args["priorities"] = [priority for priority, _ in beyond]
+            args["ats"] = [at for _, (at, _) in beyond]
+            args["ids"] = [job_id for _, (_, job_id) in beyond]
+        rows = await self._over.fetch_once(statement, statement.positions(args))
         return claims_of(rows, sent + lease.total_seconds())
 
     async def complete(self, claims: Sequence[Claim]) -> set[UUID]:

@@ -18,7 +18,9 @@ from jobplane.failure import ErrorReport
 from jobplane.job import Claim
 from jobplane.outcome import Cancelled, Released
 from jobplane.settings import DatabaseSettings, WorkerSettings
-from jobplane.store.database import WORKER_SESSION, Database, Lane, session_name
+from jobplane.store.connecting import session_name
+from jobplane.store.database import WORKER_SESSION, Database, Lane
+from jobplane.store.pooler import past_pooler
 from jobplane.store.schedules import ScheduleStore
 from jobplane.store.store import Store, WorkerCard
 from jobplane.task import Registry
@@ -126,7 +128,7 @@ class Crew:
             self._progress,
             self._solitude,
             Watchdog(self._slots, self._loop_runs, events),
-            Ears(self._database, self._claimers, self._cancel, events),
+            *self._ears(),
             Rescuer(self._store, settings, worker_id, events),
             Pruner(self._store, schedules, settings, worker_id, events),
             Scheduler(schedules, self._store, events),
@@ -172,6 +174,12 @@ class Crew:
     def _written(self, claims: Sequence[Claim]) -> None:
         for claimer in self._claimers.values():
             claimer.written(claims)
+
+    def _ears(self) -> list[Ears]:
+        # Where only a pooler is known, there is nothing to listen on: jobs are found by polling.
+        if past_pooler(self._database.settings) is None:
+            return []
+        return [Ears(self._database, self._claimers, self._cancel, self._events)]
 
     def _store_of_its_own(self) -> Store:
         # Who sends one statement after the other keeps a connection instead of asking the pool each time.

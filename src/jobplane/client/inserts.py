@@ -48,7 +48,7 @@ def _insert_distinct(jobs: Sequence[NewJob]) -> Steps[dict[UUID, EnqueueJobResul
     # Ids are distinct. Unique keys need not be: the first with a key is written, and the others find it, or the older
     # job that has their id.
     results: dict[UUID, EnqueueJobResult] = {}
-    missing = list(jobs)
+    missing = sorted(jobs, key=_place) if len(jobs) > 1 else jobs
     for number in range(INSERT_TRIES):
         if number >= PATIENT_TRIES:
             yield Pause(0.005 * number)
@@ -81,6 +81,11 @@ def _find_twins(missing: Sequence[NewJob], results: dict[UUID, EnqueueJobResult]
         twin = by_id.get(job.id) or (by_key.get(job.unique_key) if job.unique_key else None)
         if twin is not None:
             results[job.id] = result_of(twin, existing=True)
+
+
+def _place(job: NewJob) -> tuple[str, int]:
+    # Two statements with the same keys in different orders would wait for each other. Of one key, the first stays first.
+    return (job.unique_key, 0) if job.unique_key else ("", job.id.int)
 
 
 def insert_in_transaction(

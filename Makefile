@@ -1,6 +1,6 @@
 # Every verb is one line that also works by hand. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system check lint types bench bench-peers lock clean
+.PHONY: help demo test test-system models mutants check lint types bench bench-peers lock clean
 
 # The newest Python that really runs (a version manager's shim may exist and refuse) and can make a venv.
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -17,6 +17,12 @@ test: .venv/.ready  ## run the whole suite (DATABASE_URL, else an embedded serve
 
 test-system: .venv/.ready  ## run the suite on the newest PostgreSQL of the system, where one is installed
 	JOBPLANE_TEST_BIN_DIR=$$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1) .venv/bin/pytest -n 2 --dist loadscope
+
+models: .venv/.ready  ## the queue against a plain model, every two operations interleaved, and spin (JOBPLANE_FAULTS_PROFILE=long)
+	.venv/bin/pytest tests/models
+
+mutants: .venv/.ready  ## break the statements and the state machine in small ways: the tests must notice (prints the survivors)
+	.venv/bin/python -m tests.mutants
 
 check: lint types  ## everything but the tests: lint, types, layers, schema
 	.venv/bin/lint-imports --no-logo

@@ -7,9 +7,8 @@ over locked rows, or ends) is read from the server, not from a clock. Then the f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Final, TypeAlias
 from uuid import UUID
 

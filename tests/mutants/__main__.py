@@ -6,6 +6,7 @@ machine a table, and the outcomes are classes.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,8 @@ from tests.mutants.mutant import Mutant
 from tests.mutants.runner import Judge, judge, runner
 from tests.mutants.targets import MODULES, STATEMENTS, TESTS, mutants_of
 
-FORKS: Final = 2
+FORKS: Final = int(os.environ.get("FORKS", "2"))
+"""How many mutants at a time."""
 MOST: Final = 10.0
 """Percent that may survive."""
 

@@ -96,17 +96,19 @@ def _of(node: ast.AST) -> Iterator[Change]:  # noqa: C901, PLR0912 - a table of 
             yield f"{type(op).__name__} -> {other.__name__}", lambda: setattr(node, "op", other())
             for place, part in enumerate(node.values):
                 yield f"without {ast.unparse(part)}", _removing(node.values, place)
-        case ast.BinOp(op=op) if type(op) in OPERATORS and not isinstance(node.right, ast.Name | ast.Attribute):
+        case ast.BinOp(op=op) if type(op) in OPERATORS and not isinstance(
+            node.right, ast.Name | ast.Attribute
+        ):
             operator = OPERATORS[type(op)]
             yield f"{type(op).__name__} -> {operator.__name__}", lambda: setattr(node, "op", operator())
         case ast.UnaryOp(op=ast.Not()):
             yield "not -> nothing", _becoming(node, node.operand)
-        case ast.Constant(value=bool(value)):
-            yield f"{value} -> {not value}", lambda: setattr(node, "value", not value)
-        case ast.Constant(value=int(value) | float(value)):
-            yield f"{value} -> {value + 1}", lambda: setattr(node, "value", value + 1)
-        case ast.Constant(value=str(value)) if " " not in value:
-            yield f"{value!r} -> {'XX' + value!r}", lambda: setattr(node, "value", "XX" + value)
+        case ast.Constant(value=bool(truth)):
+            yield f"{truth} -> {not truth}", lambda: setattr(node, "value", not truth)
+        case ast.Constant(value=int(number) | float(number)):
+            yield f"{number} -> {number + 1}", lambda: setattr(node, "value", number + 1)
+        case ast.Constant(value=str(word)) if " " not in word:
+            yield f"{word!r} -> {'XX' + word!r}", lambda: setattr(node, "value", "XX" + word)
         case ast.Call(func=ast.Name(id=name)) if name in SWAPPED:
             yield f"{name} -> {SWAPPED[name]}", lambda: setattr(node.func, "id", SWAPPED[name])
         case ast.IfExp():
@@ -121,7 +123,9 @@ def _of(node: ast.AST) -> Iterator[Change]:  # noqa: C901, PLR0912 - a table of 
             yield "left out", _becoming(node, ast.Pass())
         case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
             yield "left out", _becoming(node, ast.Pass())
-        case ast.Set(elts=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts) if len(parts) > 1 and _is_value(node):
+        case ast.Set(elts=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts) if len(
+            parts
+        ) > 1 and _is_value(node):
             for place, part in enumerate(parts):
                 yield f"without {ast.unparse(part)}", _removing(parts, place)
         case ast.Match(cases=cases):
@@ -130,6 +134,8 @@ def _of(node: ast.AST) -> Iterator[Change]:  # noqa: C901, PLR0912 - a table of 
         case ast.ExceptHandler(type=ast.Tuple(elts=kinds)):
             for place, kind in enumerate(kinds):
                 yield f"without {ast.unparse(kind)}", _removing(kinds, place)
+        case _:
+            pass
 
 
 def _is_value(node: ast.AST) -> bool:

@@ -16,7 +16,28 @@ from tests.mutants.mutant import Mutant
 TOKEN: Final = re.compile(
     r"\s+|'[^']*'|\{schema\}|::|=>|<=|>=|<>|\|\||@>|:?[A-Za-z_][A-Za-z_0-9]*|\d+(?:\.\d+)?|."
 )
-ENDS: Final = set("AND OR THEN ELSE END WHEN ORDER LIMIT FOR RETURNING GROUP FROM JOIN LEFT WHERE SET ON INTO AS ,".split())
+ENDS: Final = {
+    "AND",
+    "OR",
+    "THEN",
+    "ELSE",
+    "END",
+    "WHEN",
+    "ORDER",
+    "LIMIT",
+    "FOR",
+    "RETURNING",
+    "GROUP",
+    "FROM",
+    "JOIN",
+    "LEFT",
+    "WHERE",
+    "SET",
+    "ON",
+    "INTO",
+    "AS",
+    ",",
+}
 COMPARISONS: Final = {"=": "<>", "<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 TURNED: Final = {"<": ">", "<=": ">", ">": "<", ">=": "<"}
 STATUSES: Final = {"pending": "running", "running": "pending", "completed": "failed", "failed": "completed", "cancelled": "failed"}  # fmt: skip
@@ -83,12 +104,15 @@ def _conditions(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
             for table in (COMPARISONS, TURNED):
                 if tokens[place] in table:
                     new = table[tokens[place]]
-                    yield f"{token} {condition}: {tokens[place]} -> {new}", _replaced(tokens, place, place + 1, new)
+                    yield (
+                        f"{token} {condition}: {tokens[place]} -> {new}",
+                        _replaced(tokens, place, place + 1, new),
+                    )
 
 
 def _assignments(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
     for at, token in enumerate(tokens):
-        if token != "SET":  # noqa: S105 - a keyword
+        if token != "SET":
             continue
         stop = _end(tokens, at + 1, {"FROM", "WHERE"})
         start = at + 1
@@ -104,7 +128,7 @@ def _assignments(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _branches(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
     for at, token in enumerate(tokens):
-        if token == "THEN":  # noqa: S105 - a keyword
+        if token == "THEN":
             end = _end(tokens, at + 1, {"WHEN", "ELSE", "END"})
             if tokens[end] == "ELSE":
                 last = _end(tokens, end + 1, {"END"})
@@ -139,8 +163,8 @@ def _end(tokens: Sequence[str], start: int, words: set[str]) -> int:
         token = tokens[at]
         if depth == 0 and cases == 0 and (token in words or token == ")"):
             return at
-        depth += (token == "(") - (token == ")")  # noqa: S105 - no password
-        cases += (token == "CASE") - (token == "END")  # noqa: S105 - as above
+        depth += (token == "(") - (token == ")")
+        cases += (token == "CASE") - (token == "END")
     return len(tokens)
 
 

@@ -27,7 +27,7 @@ class _Loader(SourceFileLoader):
         super().__init__(name, path)
         self._text = text
 
-    def get_code(self, fullname: str) -> CodeType:
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - there is one module
         return compile(self._text, self.path, "exec")
 
 
@@ -37,7 +37,10 @@ class _Finder(MetaPathFinder):
         self._text = text
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,  # noqa: ARG002 - as importlib calls it
     ) -> ModuleSpec | None:
         if fullname != self._target:
             return None
@@ -48,13 +51,13 @@ class _Finder(MetaPathFinder):
         return spec
 
 
-def _replace_statement(target: str, text: str) -> None:
+def _replace_statement(target: str, mutant: str) -> None:
     from jobplane import sql  # noqa: PLC0415 - must not be imported before a module of it is replaced
 
     parse = sql.parse
 
-    def parse_mutant(name: str, original: str, schema: str, clock: str = "now()") -> sql.Statement:
-        return parse(name, text if name == target else original, schema, clock)
+    def parse_mutant(name: str, text: str, schema: str, clock: str = "now()") -> sql.Statement:
+        return parse(name, mutant if name == target else text, schema, clock)
 
     sql.parse = parse_mutant
 

@@ -68,7 +68,9 @@ class Runner:
         self._forks = forks
         self._running: dict[int, tuple[Mutant | None, float]] = {}
 
-    def run(self, work: Iterable[tuple[Mutant | None, tuple[str, ...]]]) -> Iterator[tuple[Mutant | None, bool]]:
+    def run(
+        self, work: Iterable[tuple[Mutant | None, tuple[str, ...]]]
+    ) -> Iterator[tuple[Mutant | None, bool]]:
         """Each mutant with whether the tests failed on it, as they end. None stands for the product itself."""
         for number, (mutant, tests) in enumerate(work):
             while len(self._running) >= self._forks:
@@ -96,7 +98,15 @@ class Runner:
                 path = self._folder / f"{number}.json"
                 path.write_text(json.dumps({"target": mutant.target, "text": mutant.text}))
                 os.environ["JOBPLANE_MUTANT"] = str(path)
-            options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore:Module already imported", "--timeout=60"]
+            options = [
+                "-x",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                "-W",
+                "ignore:Module already imported",
+                "--timeout=60",
+            ]
             code = int(pytest.main(["-p", "tests.mutants.plugin", *options, *tests]))
         finally:
             sys.stdout.flush()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from uuid import UUID
 
 from jobplane.failure import ErrorReport
@@ -20,6 +21,8 @@ from jobplane.sql import SQLValue, channel
 from jobplane.store.database import Database, Lane
 from jobplane.store.limited import LimitedQueues
 from jobplane.store.rows import as_uuid, claims_of
+
+_id = attrgetter("id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,9 @@ class Store:
 
     async def complete(self, claims: Sequence[Claim]) -> set[UUID]:
         """End claims as completed, without results; returns the ids that were still ours."""
+        # In one order everywhere: a batch whose answer was lost may still be at work when it is sent again, and two
+        # that lock the same rows in different orders wait for each other.
+        claims = sorted(claims, key=_id)
         args: dict[str, SQLValue] = {
             "ids": [claim.id for claim in claims],
             "epochs": [claim.epoch for claim in claims],
@@ -135,6 +141,7 @@ class Store:
 
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[UUID]:
         """End claims with any outcome but Lost; returns the ids that were still ours."""
+        ended = sorted(ended, key=lambda both: both[0].id)  # as in complete
         verdicts = [_verdict_of(outcome) for _, outcome in ended]
         errors = [verdict.error for verdict in verdicts]
         rows = await self._over.fetch(

@@ -302,7 +302,7 @@ ALTER TABLE ONLY control_plane.schedules
 ALTER TABLE ONLY control_plane.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 
-CREATE INDEX idx_job_events_at ON control_plane.job_events USING brin (at);
+CREATE INDEX idx_job_events_at ON control_plane.job_events USING btree (at);
 
 CREATE INDEX idx_jobs_scheduled_at ON control_plane.jobs USING brin (scheduled_at) WITH (pages_per_range='16', autosummarize='on');
 

@@ -1,4 +1,4 @@
-"""Everything at once (F34): a schedule of all faults, drawn from the seed, under steady load. All promises hold."""
+"""Everything at once (F1 to F8 in one run): a schedule of all faults, drawn from the seed, under steady load. All promises hold."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_a_seed_says_which_faults_come_when() -> None:
     assert {fault.fault for fault in planned} == set(Fault)
 
 
-async def test_f34_everything_at_once(start_run: Callable[[str, str], FaultRun]) -> None:
+async def test_everything_at_once(start_run: Callable[[str, str], FaultRun]) -> None:
     """Kills, stops, zombies, terminated backends, restarts, cuts, holes and slowness, one or two seconds apart."""
     with mortal_server() as server:
         await migrate(server.url())
         async with (
-            start_run("f34_everything_at_once", server.url()) as run,
+            start_run("everything_at_once", server.url()) as run,
             FaultProxy(server.url(), run.random) as proxy,
         ):
             # Holes are up to 2 s long, and a restart takes about as long.

@@ -100,6 +100,7 @@ class Claimer(Service):
 
     async def _claim(self, asked: int) -> list[Claim]:
         limit = self._limit
+        limit.again = None
         if not limit.known:
             claims = await self._store.claim(
                 self._slots.name, self._types, self._worker_id, self._lease, asked

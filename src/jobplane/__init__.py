@@ -3,6 +3,7 @@
 from jobplane.client.default import default_queue, enqueue_job, get_job, schedule_job, task
 from jobplane.client.info import (
     CancelResult,
+    JobCounts,
     JobPage,
     QueueInfo,
     ScheduleChange,
@@ -25,6 +26,7 @@ from jobplane.errors import (
     JobplaneError,
     JobStateError,
     MigrationError,
+    NotReplicatedError,
     ReadOnlyDatabaseError,
     ScheduleNotFoundError,
     SchemaError,
@@ -61,6 +63,7 @@ __all__ = [
     "Job",
     "JobCancelledError",
     "JobContext",
+    "JobCounts",
     "JobNotFoundError",
     "JobPage",
     "JobPayload",
@@ -75,6 +78,7 @@ __all__ = [
     "MigrationError",
     "Missed",
     "NewJob",
+    "NotReplicatedError",
     "QueueInfo",
     "ReadOnlyDatabaseError",
     "Registry",

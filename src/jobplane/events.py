@@ -10,6 +10,7 @@
 | JobFinished        | an attempt ended, whatever the outcome; not yet written      |
 | JobsReported       | outcomes are durably written                                 |
 | JobLost            | the lease was lost: another worker may run the job           |
+| JobSetApart        | it may kill its worker: it waits here until it can run alone |
 | JobsRescued        | expired leases were taken back                               |
 | JobsPruned         | old finished jobs were deleted                               |
 | ScheduleTicked     | a tick of a schedule was made, and its job with it           |
@@ -86,6 +87,11 @@ class JobsReported(Event):
 class JobLost(Event):
     claim: Claim
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobSetApart(Event):
+    claim: Claim
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,8 @@ class Claim(Struct):
     tags: tuple[str, ...]
     progress: str | None
     retry_policy: str | None
+    crashes: int = 0
+    """How many claims of it ended with their worker, in the last day."""
     lease_ends: float = 0.0
     """By this process's monotonic clock (seconds): from here on the job is no longer ours."""
 

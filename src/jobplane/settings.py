@@ -14,12 +14,11 @@ from datetime import timedelta
 from typing import Final, Generic, Literal, TypeAlias, TypeVar, cast, get_args, get_type_hints
 
 from jobplane.errors import ConfigurationError, shown
+from jobplane.parsing import parsed
 
 T = TypeVar("T")
 SSLMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SCHEMA_PATTERN: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
 def setting(
@@ -73,12 +72,30 @@ class DatabaseSettings:
         least=0.1,
         most=3600,
     )
+    network_timeout: timedelta = setting(
+        timedelta(seconds=10),
+        "How soon a network that passes nothing any more is noticed, although no connection ends.",
+        "JOBPLANE_NETWORK_TIMEOUT",
+        least=0.5,
+        most=3600,
+    )
     patience: timedelta = setting(
         timedelta(seconds=10),
         "How long a call keeps trying while the server restarts or refuses connections.",
         "JOBPLANE_PATIENCE",
         least=0,
         most=3600,
+    )
+    prepared_statements: bool = setting(
+        True,
+        "Keep statements prepared on each connection; false behind PgBouncer in transaction mode.",
+        "JOBPLANE_PREPARED_STATEMENTS",
+    )
+    direct_url: str | None = setting(
+        None,
+        "The server itself, past a pooler: for migrations, and to be woken by notifications.",
+        "JOBPLANE_DIRECT_URL",
+        secret=True,
     )
 
     def __post_init__(self) -> None:
@@ -153,6 +170,7 @@ class WorkerSettings:
         least=0.01,
         most=30 * 86400,
     )
+    crash_limit: int = setting(3, "Workers that one job may kill in a day.", "JOBPLANE_CRASH_LIMIT", least=1)
     threads: int = setting(
         32, "Threads for synchronous handlers, over all queues.", "JOBPLANE_THREADS", least=1, most=1000
     )
@@ -171,6 +189,12 @@ class WorkerSettings:
     )
     keep_cancelled: timedelta = setting(
         timedelta(days=7), "How long cancelled jobs are kept.", "JOBPLANE_KEEP_CANCELLED", least=0
+    )
+    keep_history: timedelta = setting(
+        timedelta(days=30),
+        "How long transitions are kept, where a history is kept.",
+        "JOBPLANE_KEEP_HISTORY",
+        least=0,
     )
 
     def __post_init__(self) -> None:
@@ -210,36 +234,17 @@ def resolve(cls: type[T], environ: Mapping[str, str], **explicit: object) -> Res
         variable = next((env for env in item.metadata["env"] if environ.get(env, "") != ""), None)
         if name in explicit:
             values[name], sources[name] = (
-                _parsed(name, explicit[name], str(hints[name]), "argument"),
+                parsed(name, explicit[name], str(hints[name]), "argument"),
                 "argument",
             )
         elif variable is not None:
             values[name], sources[name] = (
-                _parsed(name, environ[variable], str(hints[name]), variable),
+                parsed(name, environ[variable], str(hints[name]), variable),
                 variable,
             )
         else:
             sources[name] = "default"
     return Resolved(cls(**values), sources)
-
-
-def _parsed(name: str, value: object, hint: str, source: str) -> object:
-    try:
-        if "timedelta" in hint and isinstance(value, str | int | float) and not isinstance(value, bool):
-            return timedelta(seconds=float(value))
-        if "int" in hint and isinstance(value, str):
-            return int(value)
-        if name == "ssl":
-            return _sslmode(value)
-    except (ValueError, OverflowError):
-        unit = "a number of seconds" if "timedelta" in hint else "a whole number"
-        raise ConfigurationError(f"{name} must be {unit}; got {shown(value)} (from {source})") from None
-    return value
-
-
-def _sslmode(value: object) -> object:
-    word = str(value).lower()
-    return "require" if word in _TRUE else "disable" if word in _FALSE else word
 
 
 def _check_bounds(settings: object) -> None:

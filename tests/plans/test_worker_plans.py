@@ -60,6 +60,44 @@ in_each_mode = pytest.mark.parametrize("mode", ["custom", "generic"])
 async def test_a_claim_walks_the_polling_index_and_touches_few_pages(worker: SQL, mode: Mode) -> None:
     plan = await explain_statement(worker, load("job/claim"), CLAIM, mode, run=True)
 
+    assert plan.indexes == {
+        "idx_jobs_status_scheduled_at",
+        "jobs_pkey",
+        "queues_pkey",
+        "job_attempts_pkey",
+    }, plan.text
+    assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
+    assert "Sort" not in plan.nodes, "the index is in claim order"
+    assert "Limit" in plan.init_plans, (
+        "run again inside of a join, it would claim more than its limit (BUG #15715)"
+    )
+    assert plan.filtered == 0
+    assert plan.buffers < 20 * BATCH
+    assert plan.unused == {"job_attempts_pkey"}, (
+        "a job that was never claimed before has no crashes to look for"
+    )
+
+
+@in_each_mode
+async def test_a_claim_that_goes_on_enters_the_polling_index_at_its_marks(worker: SQL, mode: Mode) -> None:
+    """It reads nothing that lies before them: neither waiting jobs nor what is left of claimed ones."""
+    marks = await worker.fetch(
+        """
+        SELECT DISTINCT ON (priority) priority, scheduled_at, id FROM control_plane.jobs
+        WHERE status = 'pending' AND queue = 'default' AND scheduled_at <= now() - interval '20 minutes'
+        ORDER BY priority DESC, scheduled_at DESC, id DESC
+        """
+    )
+    args: dict[str, SQLValue] = {
+        **CLAIM,
+        "priorities": [mark["priority"] for mark in marks],
+        "ats": [mark["scheduled_at"].isoformat() for mark in marks],
+        "ids": [str(mark["id"]) for mark in marks],
+    }
+
+    plan = await explain_statement(worker, load("job/claim_onward"), args, mode, run=True)
+
+    assert len(marks) == 3
     assert plan.indexes == {"idx_jobs_status_scheduled_at", "jobs_pkey", "queues_pkey"}, plan.text
     assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
     assert "Sort" not in plan.nodes, "the index is in claim order"
@@ -184,9 +222,11 @@ async def test_pruning_ticks_reads_old_ones_alone(thousand_schedules: SQL, mode:
 
 @in_each_mode
 async def test_a_sweep_looks_at_running_jobs_only(worker: SQL, mode: Mode) -> None:
-    plan = await explain_statement(worker, load("job/rescue"), {"limit": 500}, mode, run=True)
+    plan = await explain_statement(
+        worker, load("job/rescue"), {"limit": 500, "crash_limit": 3}, mode, run=True
+    )
 
-    assert plan.indexes - {"jobs_pkey"} == {"idx_jobs_status"}, plan.text
+    assert plan.indexes - {"jobs_pkey", "job_attempts_pkey"} == {"idx_jobs_status"}, plan.text
     assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
     assert plan.filtered <= 100, "there are a hundred of them"
     assert plan.buffers < 2000

@@ -103,6 +103,22 @@ async def test_each_claim_of_a_batch_is_answered_for(store: Store, sql: SQL) -> 
     assert {report.id for report in reports} == set(ids)
 
 
+async def test_an_old_claim_beside_the_current_one_of_the_same_job_is_told_apart(
+    store: Store, sql: SQL
+) -> None:
+    """I9: a worker may get back a job whose earlier handler it still runs."""
+    job_id = await make_job(sql, JobStatus.RUNNING)
+    stale = await claim_of(sql, job_id)
+    await sql.execute("UPDATE control_plane.jobs SET lease_epoch = 2")
+
+    reports = await store.renew([stale, await claim_of(sql, job_id)], LEASE)
+
+    assert {(report.epoch, report.renewed, report.ours) for report in reports} == {
+        (1, False, False),
+        (2, True, True),
+    }
+
+
 async def test_nothing_to_renew_is_fine(store: Store) -> None:
     assert await store.renew([], LEASE) == []
 

@@ -25,6 +25,7 @@ from jobplane import (
     Fixed,
     Job,
     JobContext,
+    JobCounts,
     JobPage,
     JobPayload,
     JobQueue,
@@ -99,7 +100,7 @@ async def reading(job: Job, result: EnqueueJobResult) -> None:
     assert_type(await queue.list_attempts(job.id), list[Attempt])
     assert_type(await queue.wait(job.id, timeout=timedelta(seconds=5)), Job)
     assert_type(await queue.wait(job.id, 5), Job)
-    assert_type(await queue.count_jobs(), dict[JobStatus, int])
+    assert_type(await queue.count_jobs(), JobCounts)
     assert_type(await queue.list_queues(), list[QueueInfo])
     assert_type(await queue.list_workers(), list[WorkerInfo])
     assert_type(await queue.list_unclaimable(), list[Unclaimable])

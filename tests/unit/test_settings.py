@@ -154,6 +154,20 @@ def test_another_word_for_ssl_is_refused() -> None:
         _ = resolve(DatabaseSettings, {"AUDIT_LOGS_DB_SSL": "maybe"}).settings.sslmode
 
 
+@pytest.mark.parametrize(
+    ("given", "on"), [("true", True), ("1", True), ("Off", False), ("no", False), (False, False)]
+)
+def test_prepared_statements_take_yes_and_no(given: object, *, on: bool) -> None:
+    assert resolve(DatabaseSettings, {}, prepared_statements=given).settings.prepared_statements is on
+
+
+def test_another_word_for_yes_or_no_is_refused() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"must be true or false; got 'maybe' \(from JOBPLANE_PREPARED_STATEMENTS\)"
+    ):
+        resolve(DatabaseSettings, {"JOBPLANE_PREPARED_STATEMENTS": "maybe"})
+
+
 def test_a_database_is_given_by_url_or_host() -> None:
     assert not DatabaseSettings(name="x", user="y").is_given
     assert DatabaseSettings(url="postgresql://x/y").is_given

@@ -14,7 +14,7 @@ from jobplane.cli.demo_ground import KEYS, TAG, Ground, Server, as_someone
 from jobplane.cli.demo_projects import Project
 from jobplane.job import Job, JobStatus
 from jobplane.settings import DatabaseSettings
-from jobplane.store.database import connect
+from jobplane.store.connecting import connect
 from jobplane.store.failures import sqlstate_of
 
 AT_ONCE: Final = 4

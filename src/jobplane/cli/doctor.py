@@ -145,7 +145,7 @@ def _shown(name: str, value: object) -> str | int | float | None:
             return value.total_seconds()
         case str() if name == "password":
             return "***"
-        case str() if name == "url":
+        case str() if name in ("url", "direct_url"):
             return masked(value)
         case _:
             return str(value)

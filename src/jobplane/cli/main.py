@@ -9,10 +9,12 @@ import typer
 from jobplane.cli.demo import demo
 from jobplane.cli.doctor import doctor
 from jobplane.cli.enqueue import enqueue
+from jobplane.cli.history import history
 from jobplane.cli.jobs import jobs
 from jobplane.cli.migrate import migrate
 from jobplane.cli.queues import queues
 from jobplane.cli.schedules import schedules
+from jobplane.cli.verify import verify
 from jobplane.cli.worker import worker
 from jobplane.cli.workers import workers
 from jobplane.version import __version__
@@ -53,6 +55,8 @@ app.add_typer(queues, name="queues")
 app.add_typer(schedules, name="schedules")
 app.add_typer(workers, name="workers")
 app.command()(doctor)
+app.add_typer(history, name="history")
+app.command()(verify)
 
 
 def run() -> None:

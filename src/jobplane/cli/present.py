@@ -68,6 +68,7 @@ def queue_document(queue: QueueInfo) -> dict[str, object]:
         "name": queue.name,
         "due": queue.due,
         "later": queue.later,
+        "estimated": queue.estimated,
         "running": queue.running,
         "workers": queue.workers,
         "slots": queue.slots,
@@ -84,7 +85,13 @@ def unclaimable_document(found: Unclaimable) -> dict[str, object]:
         "type": found.type,
         "jobs": found.jobs,
         "oldest_due_at": timestamp(found.oldest_due_at),
+        "estimated": found.estimated,
     }
+
+
+def number_of(jobs: int, *, estimated: bool) -> str:
+    """A number of jobs, that says when it is an estimate."""
+    return f"~{jobs}" if estimated else str(jobs)
 
 
 def worker_document(worker: WorkerInfo) -> dict[str, object]:

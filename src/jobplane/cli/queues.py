@@ -9,7 +9,7 @@ import typer
 from jobplane.cli.failures import expected_errors, run_async
 from jobplane.cli.options import AsJSON, DatabaseURL, Schema, required_database
 from jobplane.cli.output import Column, print_json, print_table
-from jobplane.cli.present import ago, moment, queue_document, unclaimable_document
+from jobplane.cli.present import ago, moment, number_of, queue_document, unclaimable_document
 from jobplane.client.info import QueueInfo, Unclaimable
 from jobplane.client.queue import JobQueue
 from jobplane.errors import InvalidInputError
@@ -51,8 +51,8 @@ def list_queues(database_url: DatabaseURL = None, schema: Schema = None, *, as_j
         [
             (
                 queue.name,
-                queue.due,
-                queue.later,
+                number_of(queue.due, estimated=queue.estimated),
+                number_of(queue.later, estimated=queue.estimated),
                 queue.running,
                 queue.workers,
                 queue.slots,
@@ -73,7 +73,15 @@ def list_queues(database_url: DatabaseURL = None, schema: Schema = None, *, as_j
                 Column("jobs", number=True),
                 "oldest due",
             ),
-            [(item.type, item.queue, item.jobs, ago(item.oldest_due_at)) for item in unclaimable],
+            [
+                (
+                    item.type,
+                    item.queue,
+                    number_of(item.jobs, estimated=item.estimated),
+                    ago(item.oldest_due_at),
+                )
+                for item in unclaimable
+            ],
             "",
         )
         typer.echo(

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from uuid import UUID
 
-from jobplane.job import Job, JobPayload
+from jobplane.job import Job, JobPayload, JobStatus
 from jobplane.schedule import Missed
 
 
@@ -19,6 +19,21 @@ class CancelResult(Enum):
     """The job will never start, or had been cancelled before."""
     REQUESTED = "requested"
     """It runs: its worker tells the handler to stop."""
+
+
+class JobCounts(dict[JobStatus, int]):
+    """How many jobs have each status.
+
+    Attributes:
+        estimated: the statuses whose number is an estimate, good to about a tenth (of some hundred pages of the table). In a table of more than a few
+            thousand jobs that is completed, and each of which there are more than 10,000.
+    """
+
+    def __init__(
+        self, counts: Mapping[JobStatus, int], estimated: frozenset[JobStatus] = frozenset()
+    ) -> None:
+        super().__init__(counts)
+        self.estimated = estimated
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +52,8 @@ class QueueInfo:
     paused_at: datetime | None
     max_running: int | None
     """How many of its jobs may run at once, everywhere; None: as many as its workers have slots."""
+    estimated: bool = False
+    """Whether `due` and `later` are estimates: more jobs wait than are counted one by one (about 10,000)."""
 
 
 class ScheduleChange(Enum):
@@ -98,11 +115,17 @@ class Unclaimable:
     type: str
     jobs: int
     oldest_due_at: datetime
+    estimated: bool = False
+    """Whether `jobs` is an estimate and there may be older ones: more wait in this queue than are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Some jobs, newest first, and the cursor of the next page (None on the last)."""
+    """Some jobs, newest first, and the cursor of the next page (None on the last).
+
+    A page may hold fewer jobs than asked for, even none, and still have a next one: filters other than by status
+    running, failed or cancelled have no index, so a page looks at no more than 20,000 jobs.
+    """
 
     jobs: tuple[Job, ...]
     next_cursor: str | None

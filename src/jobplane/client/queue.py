@@ -11,7 +11,7 @@ from typing import Self, TypeVar, Unpack, cast
 from uuid import UUID
 
 from jobplane.client import inserts, ops
-from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
 from jobplane.client.runtime import Runtime, insert_many_on, on_connection, perform
 from jobplane.client.scheduling import AsyncScheduling
 from jobplane.client.steps import Steps
@@ -186,8 +186,8 @@ class JobQueue(AsyncScheduling):
         """
         return await self._run(ops.wait(job_id, timeout))
 
-    async def count_jobs(self) -> dict[JobStatus, int]:
-        """Jobs by status. Counts every row: for small tables and tests."""
+    async def count_jobs(self) -> JobCounts:
+        """Jobs by status, in some milliseconds whatever the table's size: large numbers are estimates, and say so."""
         return await self._run(ops.count_jobs())
 
     async def list_queues(self) -> list[QueueInfo]:

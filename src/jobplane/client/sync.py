@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, Unpack, cast
 from uuid import UUID
 
 from jobplane.client import inserts, ops
-from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
 from jobplane.client.scheduling import SyncScheduling
 from jobplane.client.steps import Pause, Query, Steps
 from jobplane.errors import DatabaseError
@@ -131,7 +131,7 @@ class SyncJobQueue(SyncScheduling):
         """Wait until a job has ended; see JobQueue.wait."""
         return self._run(ops.wait(job_id, timeout))
 
-    def count_jobs(self) -> dict[JobStatus, int]:
+    def count_jobs(self) -> JobCounts:
         """Jobs by status; counts every row."""
         return self._run(ops.count_jobs())
 

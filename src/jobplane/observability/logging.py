@@ -6,6 +6,7 @@
 | JobsClaimed                    | DEBUG   | how many from which queue                                        |
 | JobStarted, JobsReported       | DEBUG   | which                                                            |
 | JobLost, LoopBlocked           | WARNING | why; which types were running                                    |
+| JobSetApart                    | WARNING | which, and how many workers died with it                         |
 | ServiceFailed                  | WARNING | which service, the error, when it tries again; repeats are DEBUG |
 | JobsRescued, JobsPruned        | INFO    | how many                                                         |
 | WorkerStarted, -Stopping, -Stopped, DatabaseRecovered | INFO | what the event holds                             |
@@ -27,6 +28,7 @@ from jobplane.events import (
     JobFinished,
     JobLost,
     JobsClaimed,
+    JobSetApart,
     JobsPruned,
     JobsReported,
     JobsRescued,
@@ -82,6 +84,7 @@ class LogSubscriber:
             events.subscribe(WorkerStopped, self._worker_stopped)
             events.subscribe(DatabaseRecovered, self._recovered)
         events.subscribe(JobLost, self._job_lost)
+        events.subscribe(JobSetApart, self._job_set_apart)
         events.subscribe(LoopBlocked, self._loop_blocked)
         events.subscribe(ServiceFailed, self._service_failed)
 
@@ -144,6 +147,16 @@ class LogSubscriber:
             claim.id,
             event.reason,
             extra=_about(claim, "JobLost"),
+        )
+
+    def _job_set_apart(self, event: JobSetApart) -> None:
+        claim = event.claim
+        logger.warning(
+            "%s %s was in hand when %d workers died: it runs alone now",
+            claim.type,
+            claim.id,
+            claim.crashes,
+            extra=_about(claim, "JobSetApart"),
         )
 
     def _jobs_rescued(self, event: JobsRescued) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import asyncpg
 
-from jobplane.errors import ConfigurationError
-from jobplane.settings import DatabaseSettings, masked
+from jobplane.errors import ConfigurationError, NotReplicatedError
+from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, load
+from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, sqlstate_of, translated
+from jobplane.store.pooler import fetch_locally, local, must_pass_pooler
+from jobplane.store.replication import replication_heeded
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -45,6 +48,8 @@ class Database:
         size: connections at most; default settings.pool_max.
         retries: how often to repeat after a deadlock, serialization failure or lock timeout.
         clock: the function that statements read the time from; for tests.
+        replicated: whether a commit that was not confirmed by its synchronous standby is an error. Workers need not
+            know: a claim or an outcome that a failover undoes is a job that runs again.
     """
 
     def __init__(
@@ -56,8 +61,10 @@ class Database:
         retries: int = RETRIES_ON_SAME_CONNECTION,
         clock: str = "now()",
         application_name: str = "jobplane",
+        replicated: bool = False,
     ) -> None:
         self.settings = settings
+        self.replicated = replicated
         self._setup = setup
         self._size = size or settings.pool_max
         self._clock = clock
@@ -65,6 +72,7 @@ class Database:
         self._application_name = application_name
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
+        self._made: weakref.WeakSet[asyncpg.Connection[asyncpg.Record]] = weakref.WeakSet()
 
     def statement(self, name: str) -> Statement:
         """The statement of sql/<name>.sql for this database's schema."""
@@ -81,6 +89,15 @@ class Database:
     async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
         """One try, for what must not be repeated blindly. Raises the driver's own errors."""
         async with self.connection() as connection:
+            return await self.fetch_on(connection, statement, values)
+
+    async def fetch_on(
+        self, connection: Connection, statement: Statement, values: Sequence[SQLValue]
+    ) -> list[asyncpg.Record]:
+        """One statement on a connection that was opened here."""
+        with replication_heeded(connection, heeded=self.replicated):
+            if self._setup and not self.settings.prepared_statements:
+                return await fetch_locally(connection, self._setup, statement, values)
             return await connection.fetch(statement.numbered, *values)
 
     async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -91,7 +108,7 @@ class Database:
             tries += 1
             try:
                 return await attempt()
-            except ConfigurationError:
+            except (ConfigurationError, NotReplicatedError):
                 raise
             except Exception as error:
                 reaction = reaction_to(error)
@@ -126,6 +143,7 @@ class Database:
             transaction = connection.transaction()
             await transaction.start()
             try:
+                await self.set_locally(connection)
                 yield connection
             except (TimeoutError, asyncio.CancelledError):
                 raise  # the connection is closed, and the transaction with it
@@ -134,9 +152,23 @@ class Database:
                 raise
             await transaction.commit()
 
+    async def set_locally(self, connection: Connection) -> None:
+        """At the begin of a transaction: what sessions were told already, unless a pooler hands them around."""
+        if self._setup and not self.settings.prepared_statements:
+            await connection.execute(local(self._setup))
+
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
-        """A connection of its own, outside of the pool: for LISTEN, and for the heartbeat's thread."""
-        return await connect(self.settings, self._setup, self._application_name)
+        """A connection of its own, outside of the pool: for lanes, and for the heartbeat's thread."""
+        return await self._connected(self.settings)
+
+    async def connect_directly(self) -> asyncpg.Connection[asyncpg.Record]:
+        """As `connect`, to the server itself, past any pooler: for LISTEN. Raises ConfigurationError if that is not known."""
+        return await self._connected(must_pass_pooler(self.settings, "LISTEN"))
+
+    def give_up_connections(self) -> None:
+        """Drop all connections, without a word to the server: who waits for an answer tries again on a new one."""
+        for connection in list(self._made):
+            connection.terminate()
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close all connections, by force after `timeout` seconds; the next use opens the pool again."""
@@ -146,6 +178,11 @@ class Database:
                 await asyncio.wait_for(pool.close(), timeout)
             except TimeoutError:
                 pool.terminate()
+
+    async def _connected(self, settings: DatabaseSettings) -> asyncpg.Connection[asyncpg.Record]:
+        connection = await connect(settings, self._setup, self._application_name)
+        self._made.add(connection)
+        return connection
 
     async def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
         async with self._opening:
@@ -183,7 +220,7 @@ class Lane:
         """As Database.fetch_once."""
         connection = await self._opened()
         try:
-            return await connection.fetch(statement.numbered, *values)
+            return await self._database.fetch_on(connection, statement, values)
         except BaseException as error:
             if _spoils_connection(error):
                 self._give_up()
@@ -196,6 +233,7 @@ class Lane:
         transaction = connection.transaction()
         try:
             await transaction.start()
+            await self._database.set_locally(connection)
             yield connection
             await transaction.commit()
         except BaseException as error:
@@ -221,58 +259,6 @@ class Lane:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
-
-
-async def connect(
-    settings: DatabaseSettings,
-    setup: str = "",
-    application_name: str = "jobplane",
-    command_timeout: timedelta | Literal["settings"] | None = "settings",
-) -> asyncpg.Connection[asyncpg.Record]:
-    """One new connection.
-
-    Args:
-        settings: where to.
-        setup: SQL to run first.
-        application_name: as pg_stat_activity shows it.
-        command_timeout: the longest wait for an answer; None waits for ever; default settings.statement_timeout.
-
-    Raises:
-        ConfigurationError: the URL cannot be read. Beside that, the driver's own errors.
-    """
-    limit = settings.statement_timeout if command_timeout == "settings" else command_timeout
-    where = masked(settings.url) if settings.url else f"{settings.host}:{settings.port}"
-    by_parts = settings.url is None
-    try:
-        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            settings.url,
-            host=settings.host if by_parts else None,
-            port=settings.port if by_parts else None,
-            database=settings.name if by_parts else None,
-            user=settings.user if by_parts else None,
-            password=settings.password if by_parts else None,
-            ssl=settings.sslmode if by_parts else None,
-            timeout=settings.connect_timeout.total_seconds(),
-            command_timeout=None if limit is None else limit.total_seconds(),
-            server_settings={"application_name": application_name},
-        )
-    except (ValueError, asyncpg.exceptions.ClientConfigurationError):
-        # The driver's own words may quote a piece of the password, so they are not passed on.
-        raise ConfigurationError(
-            f"the database URL {where} cannot be read: write it as postgresql://user:password@host:5432/name, with "
-            "special characters in user and password percent-encoded"
-        ) from None
-    if setup:
-        await connection.execute(setup)
-    return connection
-
-
-def session_name(duty: str, worker_id: str) -> str:
-    """The application_name of a worker's connections: pg_stat_activity and the history tell by it which worker.
-
-    Of the id (host-pid-token) the last two parts: PostgreSQL keeps 63 bytes of ASCII, and hosts may have long names.
-    """
-    return f"jobplane {duty} {'-'.join(worker_id.split('-')[-2:])}"
 
 
 def _spoils_connection(error: BaseException) -> bool:

@@ -42,6 +42,7 @@ _CLOSED = (
     "InternalClientError",
     "OperationalError",
     "PoolTimeout",
+    "TargetServerAttributeNotMatched",  # of several hosts, the one that answers is a standby: until it is promoted
 )
 
 
@@ -79,6 +80,10 @@ def translated(error: BaseException, doing: str) -> DatabaseError:
     if state in ("28P01", "28000", "3D000"):
         return DatabaseUnavailableError(
             f"{message}. Check user, password and database name: jobplane doctor shows them."
+        )
+    if state in ("26000", "42P05"):
+        return StatementError(
+            f"{message}. Is there a pooler in transaction mode? Then set JOBPLANE_PREPARED_STATEMENTS=false."
         )
     match reaction_to(error):
         case Reaction.RECONNECT | Reaction.BACK_OFF:

@@ -24,14 +24,13 @@ import asyncpg
 from jobplane.errors import MigrationError
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import channel, quoted
-from jobplane.store.database import connect
+from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.locks import BRIEF_LOCKS, LOCK_TIMEOUT, taking_locks
+from jobplane.store.pooler import must_pass_pooler, past_pooler
 
 T = TypeVar("T")
 _FILE: Final = re.compile(r"(\d{3})_(\w+)\.up\.sql")
-LOCK_TIMEOUT: Final = "1s"
-"""How long one statement may queue for a table lock, and so hold up all who queue behind it."""
-LOCK_TRIES: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +96,24 @@ class Migrator:
             applied = await self._applied(connection)
             return [MigrationStatus(m.version, m.name, applied.get(m.version)) for m in migrations()]
 
+    async def log(self) -> tuple[list[tuple[int, str]], str]:
+        """Version and name of each applied migration, and the comment on the log. Raises MigrationError if one was edited."""
+        async with self._connection() as connection:
+            rows = await self._log_of(connection)
+            _check_unedited(rows)
+            comment = await connection.fetchval(
+                "SELECT obj_description(to_regclass($1), 'pg_class')", self._log
+            )
+            return [(row["version"], row["name"]) for row in rows], comment or ""
+
     async def up(self, to: int | None = None) -> list[Migration]:
         """Apply what is missing, up to and including version `to`; returns what was applied.
 
         Raises:
             MigrationError: an applied file was edited, or the database is newer than this code.
+            ConfigurationError: only a pooler in transaction mode is known.
         """
+        must_pass_pooler(self._settings, "a migration")
         done = []
         async with self._connection() as connection, self._alone(connection):
             applied = await self._applied(connection)
@@ -115,6 +126,7 @@ class Migrator:
 
     async def down(self, to: int) -> list[Migration]:
         """Undo applied migrations above version `to`, newest first. Going below 3 deletes all jobs."""
+        must_pass_pooler(self._settings, "a migration")
         done = []
         async with self._connection() as connection, self._alone(connection):
             applied = await self._applied(connection)
@@ -152,37 +164,31 @@ class Migrator:
             await self._patiently(migration, _running(connection, whole), "was rolled back")
 
     async def _patiently(self, migration: Migration, action: Callable[[], Awaitable[T]], now: str) -> T:
-        # A short lock_timeout and many tries: a migration never makes the whole queue wait behind it.
-        for left in reversed(range(LOCK_TRIES)):
-            try:
-                return await action()
-            except asyncpg.PostgresError as error:
-                if reaction_to(error) is not Reaction.RETRY or not left:
-                    raise MigrationError(
-                        f"migration {migration.version:03}_{migration.name} failed and {now}: {error}"
-                    ) from error
-            await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - spread, not secrecy
-        raise AssertionError("unreachable: the last try returns or raises")
+        try:
+            return await taking_locks(action)
+        except asyncpg.PostgresError as error:
+            raise MigrationError(
+                f"migration {migration.version:03}_{migration.name} failed and {now}: {error}"
+            ) from error
 
     async def _applied(self, connection: asyncpg.Connection[asyncpg.Record]) -> dict[int, datetime]:
-        if await connection.fetchval("SELECT to_regclass($1)", self._log) is None:
-            return {}
-        rows = await connection.fetch(f"SELECT version, name, checksum, applied_at FROM {self._log}")  # noqa: S608
-        known = {migration.version: migration for migration in migrations()}
+        rows = await self._log_of(connection)
+        known = {migration.version for migration in migrations()}
         for row in rows:
-            migration = known.get(row["version"])
-            if migration is None:
+            if row["version"] not in known:
                 raise MigrationError(
-                    f"the database has migration {row['version']:03}_{row['name']}, which this version of jobplane "
+                    f"the database has migration {_named(row['version'], row['name'])}, which this version of jobplane "
                     "does not know: it is newer than the code. Upgrade jobplane, or migrate down with the newer one."
                 )
-            if migration.checksum != row["checksum"]:
-                raise MigrationError(
-                    f"migration {migration.version:03}_{migration.name} was edited after it had been applied "
-                    f"(checksum {row['checksum'][:12]} there, {migration.checksum[:12]} here). "
-                    "Restore the file, and make the change in a new migration."
-                )
+        _check_unedited(rows)
         return {row["version"]: row["applied_at"] for row in rows}
+
+    async def _log_of(self, connection: asyncpg.Connection[asyncpg.Record]) -> list[asyncpg.Record]:
+        if await connection.fetchval("SELECT to_regclass($1)", self._log) is None:
+            return []
+        return await connection.fetch(
+            f"SELECT version, name, checksum, applied_at FROM {self._log} ORDER BY version"  # noqa: S608
+        )
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
@@ -195,11 +201,11 @@ class Migrator:
             await connection.close()
 
     async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
+        settings = past_pooler(self._settings) or self._settings  # the log can be read anywhere
         give_up = time.monotonic() + self._settings.patience.total_seconds()
-        setup = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
         while True:
             try:
-                return await connect(self._settings, setup, "jobplane migrate", command_timeout=None)
+                return await connect(settings, BRIEF_LOCKS, "jobplane migrate", command_timeout=None)
             except (OSError, asyncpg.PostgresError) as error:
                 if reaction_to(error) is Reaction.FATAL or time.monotonic() > give_up:
                     raise translated(error, "connecting to migrate") from error
@@ -219,6 +225,22 @@ class Migrator:
         finally:
             if not connection.is_closed():
                 await connection.fetchval("SELECT pg_advisory_unlock($1)", key)
+
+
+def _check_unedited(rows: list[asyncpg.Record]) -> None:
+    checksums = {migration.version: migration.checksum for migration in migrations()}
+    for row in rows:
+        expected = checksums.get(row["version"], row["checksum"])
+        if expected != row["checksum"]:
+            raise MigrationError(
+                f"migration {_named(row['version'], row['name'])} was edited after it had been applied "
+                f"(checksum {row['checksum'][:12]} there, {expected[:12]} here). "
+                "Restore the file, and make the change in a new migration."
+            )
+
+
+def _named(version: int, name: str) -> str:
+    return f"{version:03}_{name}"
 
 
 def _row_of(migration: Migration) -> str:
@@ -248,7 +270,7 @@ def _running_online(
             patience = "0" if "CONCURRENTLY" in statement else LOCK_TIMEOUT
             await connection.execute(f"SET lock_timeout = '{patience}'")
             await connection.execute(statement)
-        await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        await connection.execute(BRIEF_LOCKS)
 
     return run
 

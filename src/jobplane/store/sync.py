@@ -6,7 +6,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -16,6 +17,9 @@ from jobplane.settings import DatabaseSettings, masked
 from jobplane.sql import SQLValue, Statement, channel, load, quoted
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.keepalive import conninfo_options
+from jobplane.store.pooler import local
+from jobplane.store.replication import not_replicated, says_not_replicated
 from jobplane.store.rows import COPY_COLUMNS, Row, record_of
 
 try:
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _logger = logging.getLogger("jobplane.client")
+PREPARE_AFTER: Final = 5
+"""Uses of a statement after which psycopg prepares it: its own default."""
 WAKE_INTERVAL: Final = 0.005
 """Seconds between two wake-ups of one process."""
 
@@ -51,10 +57,17 @@ class SyncDatabase:
         self._settings = settings
         self._conninfo = conninfo_of(settings)
         self._waker = _Waker(self._notify)
+        self._warnings = _Warnings()
         self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[DictRow]] = psycopg_pool.ConnectionPool(
             self._conninfo,
             connection_class=cast("type[psycopg.Connection[DictRow]]", psycopg.Connection),
-            kwargs={"row_factory": dict_row, "autocommit": True, "application_name": "jobplane"},
+            kwargs={
+                "row_factory": dict_row,
+                "autocommit": True,
+                "application_name": "jobplane",
+                "prepare_threshold": PREPARE_AFTER if settings.prepared_statements else None,
+                **self._keepalives(),
+            },
             min_size=0,
             max_size=settings.pool_max,
             timeout=settings.connect_timeout.total_seconds(),
@@ -67,7 +80,8 @@ class SyncDatabase:
 
         def action(connection: psycopg.Connection[DictRow]) -> Sequence[Row]:
             # Our own files, not anybody's input; psycopg asks for a literal to catch just that.
-            return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
+            with self._replication_heeded(), self._limited(connection):
+                return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
 
         return self._run(statement.name, action)
 
@@ -78,8 +92,10 @@ class SyncDatabase:
         count = 0
         try:
             with (
+                self._replication_heeded(),
                 self._pool.connection() as connection,
                 connection.transaction(),
+                self._limited(connection),
                 connection.cursor() as cursor,
             ):
                 now = connection.execute("SELECT now() AS now").fetchall()[0]["now"]
@@ -129,8 +145,42 @@ class SyncDatabase:
             time.sleep(pause)
 
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
+        connection.add_notice_handler(self._noticed)
+        if self._settings.prepared_statements:
+            connection.execute(self._timeout.encode())
+
+    @property
+    def _timeout(self) -> str:
         milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
-        connection.execute(f"SET statement_timeout = {milliseconds}".encode())
+        return f"SET statement_timeout = {milliseconds}"
+
+    @contextmanager
+    def _limited(self, connection: psycopg.Connection[DictRow]) -> Iterator[None]:
+        # Behind a pooler a plain SET would reach whoever gets the session next.
+        if self._settings.prepared_statements:
+            yield
+            return
+        with connection.transaction():
+            connection.execute(local(self._timeout).encode())
+            yield
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        # Called by the thread whose statement is under way.
+        if says_not_replicated(notice.source_function):
+            self._warnings.last = notice.message_primary or ""
+
+    @contextmanager
+    def _replication_heeded(self) -> Iterator[None]:
+        """As jobplane.store.database.replication_heeded."""
+        self._warnings.last = None
+        yield
+        if self._warnings.last is not None:
+            raise not_replicated(self._warnings.last)
+
+    def _keepalives(self) -> dict[str, int]:
+        given = psycopg.conninfo.conninfo_to_dict(self._conninfo)
+        wanted = conninfo_options(self._settings.network_timeout)
+        return {name: value for name, value in wanted.items() if name not in given}
 
     def _why(self, error: Exception) -> Exception:
         # The pool connects in threads of its own and says only that it took too long: ask the server ourselves.
@@ -141,6 +191,12 @@ class SyncDatabase:
             except psycopg.Error as cause:
                 return cause
         return error
+
+
+class _Warnings(threading.local):
+    """What the server said of the commits of one thread."""
+
+    last: str | None = None
 
 
 class _Waker:

@@ -1,4 +1,4 @@
-"""Deletes ended jobs past their retention, in small batches; ticks and workers of long ago."""
+"""Deletes ended jobs and transitions past their retention, in small batches; ticks and workers of long ago."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Final
 
 from jobplane.events import Events, JobsPruned
 from jobplane.settings import WorkerSettings
+from jobplane.store.history import HistoryStore
 from jobplane.store.schedules import ScheduleStore
 from jobplane.store.store import Store
 from jobplane.worker.service import Service, jittered
 
 BATCH: Final = 1000
+HISTORY_BATCH: Final = 50_000
+"""Transitions are small, and each batch looks for the oldest anew."""
 INTERVAL: Final = timedelta(minutes=1)
 FORGET_WORKERS_AFTER: Final = timedelta(hours=24)
 KEEP_TICKS: Final = timedelta(days=30)
@@ -30,6 +33,7 @@ class Pruner(Service):
     ) -> None:
         super().__init__("pruner", events)
         self._store = store
+        self._history = HistoryStore(store.database)
         self._schedules = schedules
         self._settings = settings
         self._worker_id = worker_id
@@ -42,6 +46,8 @@ class Pruner(Service):
                 total += pruned
             if total:
                 self._events.emit(JobsPruned(total))
+            while await self._history.prune(self._settings.keep_history, HISTORY_BATCH) == HISTORY_BATCH:
+                pass
             while await self._schedules.prune(KEEP_TICKS, BATCH) == BATCH:
                 pass
             await self._store.forget_workers(FORGET_WORKERS_AFTER)

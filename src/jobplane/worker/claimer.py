@@ -116,6 +116,7 @@ class Claimer(Service):
 
     async def _claim(self, asked: int) -> list[Claim]:
         limit = self._limit
+        limit.again = None
         if not limit.known:
             claims = await self._claim_unlimited(asked)
             if claims or not limit.worth_asking:

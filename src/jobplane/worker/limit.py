@@ -63,7 +63,6 @@ class QueueLimit:
         """Up to `most` due jobs, as far as the limit goes; none where there is no limit (any more)."""
         freed, self._freed = self._freed, 0
         self._asked_at = time.monotonic()
-        self.again = None
         limited = self._store.limited
         room = await limited.room(self._queue, self._types)
         if room is None:

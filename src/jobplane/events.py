@@ -12,6 +12,7 @@
 | JobLost            | the lease was lost: another worker may run the job           |
 | JobsRescued        | expired leases were taken back                               |
 | JobsPruned         | old finished jobs were deleted                               |
+| ScheduleTicked     | a tick of a schedule was made, and its job with it           |
 | LoopBlocked        | a handler kept the event loop from running                   |
 | ServiceFailed      | a service met an error and will try again                    |
 | DatabaseRecovered  | a service works again after errors                           |
@@ -22,6 +23,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar, cast
 from uuid import UUID
 
@@ -94,6 +96,14 @@ class JobsRescued(Event):
 @dataclass(frozen=True, slots=True)
 class JobsPruned(Event):
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleTicked(Event):
+    schedule: str
+    tick: datetime
+    job_id: UUID | None
+    """None: an unfinished job has the schedule's unique key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,11 @@ def check_queue(value: object) -> str:
     return _check_name("queue", value)
 
 
+def check_schedule(value: object) -> str:
+    """A schedule's name: the same characters as a type."""
+    return _check_name("name", value)
+
+
 def check_priority(value: object) -> int:
     """A priority: 0 (the default) to 1000; higher runs first."""
     return check_whole("priority", value, 0, MAX_PRIORITY)

@@ -5,7 +5,8 @@ A plan that flips is a queue that stops: each of these was once seen to sort, or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from uuid import uuid4
 
 import pytest
 
@@ -143,6 +144,72 @@ async def test_what_names_its_jobs_finds_them_by_the_key(worker: SQL, name: str,
     assert plan.indexes == {"jobs_pkey"}, plan.text
     assert plan.scans("jobs") <= {"ModifyTable", "Index Scan"}
     assert plan.buffers < 40 * BATCH
+
+
+@pytest.fixture
+async def thousand_schedules(worker: SQL) -> AsyncIterator[SQL]:
+    """A thousand schedules of which ten are due, and a hundred thousand ticks; gone afterwards."""
+    transaction = worker.transaction()
+    await transaction.start()
+    await worker.execute(
+        "INSERT INTO control_plane.schedules (name, cron, type, last_tick, look_at) "
+        "SELECT 's' || n, '@hourly', 'rotate_key', now() - interval '1 hour', "
+        "now() + (n - 10.5) * interval '1 minute' FROM generate_series(1, 1000) AS n"
+    )
+    await worker.execute(
+        "INSERT INTO control_plane.schedule_ticks (schedule, tick, job_id) "
+        "SELECT 's' || n % 1000 + 1, now() - n * interval '1 minute', gen_random_uuid() "
+        "FROM generate_series(1, 100000) AS n"
+    )
+    yield worker
+    await transaction.rollback()
+
+
+@in_each_mode
+async def test_a_look_for_due_schedules_reads_those_alone(thousand_schedules: SQL, mode: Mode) -> None:
+    """What every worker asks each second."""
+    args: dict[str, SQLValue] = {"ahead": 1.0, "limit": 100}
+
+    plan = await explain_statement(thousand_schedules, load("schedule/due"), args, mode, run=True)
+
+    assert plan.indexes == {"idx_schedules_look_at"}, plan.text
+    assert "Sort" not in plan.nodes
+    assert plan.buffers < 20
+
+
+@in_each_mode
+async def test_a_tick_finds_its_schedule_by_the_key(thousand_schedules: SQL, mode: Mode) -> None:
+    row = await thousand_schedules.fetchrow("SELECT * FROM control_plane.schedules WHERE name = 's1'")
+    assert row is not None
+    args: dict[str, SQLValue] = {
+        "names": ["s1"],
+        "revisions": [1],
+        "last_ticks": [row["last_tick"]],
+        "job_ids": [str(uuid4())],
+        "ticks": [row["look_at"]],
+        "decided": ["s1"],
+        "decided_revisions": [1],
+        "decided_from": [row["last_tick"]],
+        "decided_to": [row["look_at"]],
+        "look_ats": [row["look_at"]],
+    }
+
+    plan = await explain_statement(thousand_schedules, load("schedule/tick"), args, mode, run=True)
+
+    assert plan.indexes == {"schedules_pkey"}, plan.text
+    assert plan.scans("schedules") == {"ModifyTable", "Index Scan"}
+    assert plan.buffers < 200
+
+
+@in_each_mode
+async def test_pruning_ticks_reads_old_ones_alone(thousand_schedules: SQL, mode: Mode) -> None:
+    args: dict[str, SQLValue] = {"keep": 69 * 86400.0, "limit": 1000}
+
+    plan = await explain_statement(thousand_schedules, load("schedule/prune"), args, mode, run=True)
+
+    assert plan.indexes >= {"schedule_ticks_pkey"}, plan.text
+    assert "Seq Scan" not in plan.scans("schedule_ticks")
+    assert plan.buffers < 20_000
 
 
 @in_each_mode

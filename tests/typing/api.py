@@ -32,10 +32,13 @@ from jobplane import (
     JobStatus,
     JobType,
     JSONValue,
+    Missed,
     NewJob,
     QueueInfo,
     Registry,
     Retry,
+    ScheduleChange,
+    ScheduleInfo,
     Snooze,
     SyncJobQueue,
     Unclaimable,
@@ -189,6 +192,23 @@ async def methods(mailer: Mailer, ctx: JobContext) -> None:
 
 @queue.task(retries=5)  # type: ignore[call-overload, untyped-decorator]
 def mistyped_option() -> None: ...
+
+
+# -- schedules and limits -----------------------------------------------------------------------------
+
+
+async def recurring() -> None:
+    made = await queue.create_schedule(
+        "nightly", "0 3 * * *", "report", {"a": 1}, missed=Missed.ALL, tags=["x"]
+    )
+    assert_type(made, ScheduleChange)
+    assert_type(await queue.list_schedules(), list[ScheduleInfo])
+    assert_type(await queue.run_schedule("nightly"), EnqueueJobResult)
+    await queue.limit_queue("mail", 3)
+    await queue.limit_queue("mail", None)
+
+    await queue.create_schedule("nightly", "0 3 * * *", "report", delay=5)  # type: ignore[call-arg]
+    await queue.limit_queue("mail", "3")  # type: ignore[arg-type]
 
 
 # -- many, inside transactions, synchronously ---------------------------------------------------------

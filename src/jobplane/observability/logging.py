@@ -32,6 +32,7 @@ from jobplane.events import (
     JobsRescued,
     JobStarted,
     LoopBlocked,
+    ScheduleTicked,
     ServiceFailed,
     WorkerStarted,
     WorkerStopped,
@@ -75,6 +76,7 @@ class LogSubscriber:
             events.subscribe(JobFinished, self._job_finished)
             events.subscribe(JobsRescued, self._jobs_rescued)
             events.subscribe(JobsPruned, self._jobs_pruned)
+            events.subscribe(ScheduleTicked, self._schedule_ticked)
             events.subscribe(WorkerStarted, self._worker_started)
             events.subscribe(WorkerStopping, self._worker_stopping)
             events.subscribe(WorkerStopped, self._worker_stopped)
@@ -149,6 +151,16 @@ class LogSubscriber:
 
     def _jobs_pruned(self, event: JobsPruned) -> None:
         logger.info("pruned %d jobs past their retention", event.count, extra={"event": "JobsPruned"})
+
+    def _schedule_ticked(self, event: ScheduleTicked) -> None:
+        made = "no job: its unique key is taken" if event.job_id is None else f"job {event.job_id}"
+        logger.info(
+            "schedule %s ticked at %s: %s",
+            event.schedule,
+            event.tick.isoformat(),
+            made,
+            extra={"event": "ScheduleTicked", "schedule": event.schedule},
+        )
 
     # -- the worker ----------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.store.connecting import session_name
 from jobplane.store.database import WORKER_SESSION, Database, Lane
 from jobplane.store.pooler import past_pooler
+from jobplane.store.schedules import ScheduleStore
 from jobplane.store.store import Store, WorkerCard
 from jobplane.task import Registry
 from jobplane.version import __version__
@@ -30,6 +31,7 @@ from jobplane.worker.executor import Executor
 from jobplane.worker.heartbeat import Heartbeat
 from jobplane.worker.maintenance.pruner import Pruner
 from jobplane.worker.maintenance.rescuer import Rescuer
+from jobplane.worker.maintenance.scheduler import Scheduler
 from jobplane.worker.progress import ProgressWriter
 from jobplane.worker.reporter import Inbox, Reporter
 from jobplane.worker.runner import Runner
@@ -104,6 +106,7 @@ class Crew:
             self._cancel_from_thread,
             events,
         )
+        schedules = ScheduleStore(self._database)
         self._services: list[Service] = [
             *(
                 Reporter(
@@ -120,7 +123,8 @@ class Crew:
             Watchdog(self._slots, self._loop_runs, events),
             *self._ears(),
             Rescuer(self._store, settings, worker_id, events),
-            Pruner(self._store, settings, worker_id, events),
+            Pruner(self._store, schedules, settings, worker_id, events),
+            Scheduler(schedules, self._store, events),
         ]
 
     def start(self) -> None:

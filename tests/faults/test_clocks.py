@@ -6,6 +6,8 @@ import asyncio
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +50,7 @@ async def test_f12_workers_whose_clocks_are_wrong(fault_run: FaultRun) -> None:
         spawn_in(run, offset)
     await run.ready()
     jobs, spread = (3000, 60.0) if run.long else (300, 6.0)
+    await run.queue.create_schedule("pulse", "@every 1s", "work", {"seconds": 0.01}, missed="all")
 
     for number in range(jobs):
         await run.client.enqueue_surely(
@@ -56,7 +59,11 @@ async def test_f12_workers_whose_clocks_are_wrong(fault_run: FaultRun) -> None:
         if number == jobs // 2:
             offsets[-1].write_text(f"{STEP_BACK}\n")
     await run.completed(jobs, spread + 60)
+    await run.queue.pause_schedule("pulse")
     await run.settle()
+    ticks = await run.fetch(
+        "SELECT tick, job_id FROM control_plane.schedule_ticks WHERE schedule = 'pulse' ORDER BY tick"
+    )
 
     history = await run.history()
     away = {
@@ -66,7 +73,7 @@ async def test_f12_workers_whose_clocks_are_wrong(fault_run: FaultRun) -> None:
     }
     now = history.now.timestamp()
     skews = sorted(round((at - now) / 600) for at in away.values())
-    found = await run.verdict(clocks=" ".join(f"{skew / 6:+.1f} h" for skew in skews))
+    found = await run.verdict(ticks=len(ticks), clocks=" ".join(f"{skew / 6:+.1f} h" for skew in skews))
     early = await run.fetchval(
         "SELECT count(*) FROM control_plane.job_events WHERE verb = 'claim' AND at < scheduled_at"
     )
@@ -74,7 +81,11 @@ async def test_f12_workers_whose_clocks_are_wrong(fault_run: FaultRun) -> None:
     assert skews[-1] >= 140
     assert early == 0
     assert found.extra_executions == 0
-    assert found.completions == jobs
+    assert {later["tick"] - earlier["tick"] for earlier, later in pairwise(ticks)} == {
+        timedelta(seconds=1)
+    }, "none missing"
+    assert len({row["job_id"] for row in ticks}) == len(ticks) >= spread, "one job for each tick"
+    assert found.completions == jobs + len(ticks)
 
 
 async def test_f12b_the_servers_clock_jumps_ahead(

@@ -15,7 +15,9 @@ import pytest
 
 from jobplane.embedded import EmbeddedServer
 from tests.conftest import _administer
-from tests.faults.run import FaultRun, Report
+from tests.faults import bugs
+from tests.faults.report import Report
+from tests.faults.run import FaultRun
 from tests.support import on_database
 
 _reports = pytest.StashKey[list[Report]]()
@@ -71,9 +73,7 @@ def start_run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str, 
 
     def start(name: str, url: str) -> FaultRun:
         reports = request.config.stash.setdefault(_reports, [])
-        return FaultRun(
-            name, url, tmp_path, seed_of_this_run(), long=is_long(), report=reports.append
-        )
+        return FaultRun(name, url, tmp_path, seed_of_this_run(), long=is_long(), report=reports.append)
 
     return start
 
@@ -85,6 +85,12 @@ async def fault_run(
     """A run on a fresh database of the durable server, named after its test."""
     async with start_run(request.node.name.removeprefix("test_"), fault_database) as run:
         yield run
+
+
+def pytest_configure() -> None:
+    """The suite's own process makes the mistake, too, that JOBPLANE_TEST_BUG names."""
+    if bug := os.environ.get("JOBPLANE_TEST_BUG"):
+        bugs.plant(bug)
 
 
 def pytest_report_header() -> str:
@@ -101,9 +107,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section(f"figures, seed {seed_of_this_run()}")
     for report in reports:
         shown = ", ".join(
-            f"{item.name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{item.name.replace('_', ' ')} {value}"
+            f"{item.name.replace('_', ' ')} {value:.4g}"
+            if isinstance(value, float)
+            else f"{item.name.replace('_', ' ')} {value}"
             for item in fields(report.figures)
-            if (value := getattr(report.figures, item.name)) not in (None, 0, 0.0) or item.name in ("lost", "double_completions")
+            if (value := getattr(report.figures, item.name)) not in (None, 0, 0.0)
+            or item.name in ("lost", "double_completions")
         )
         more = "".join(f", {name.replace('_', ' ')} {value}" for name, value in report.more.items())
         terminalreporter.write_line(f"{report.name} ({report.seconds:.0f} s): {shown}{more}")

@@ -92,7 +92,7 @@ async def nap(ctx: JobContext) -> Snooze | None:
     """Comes back later once, which gives its attempt back."""
     note("start", ctx)
     note("end", ctx)
-    return Snooze(0.1) if ctx.epoch == 1 else None
+    return Snooze(timedelta(seconds=0.1)) if ctx.epoch == 1 else None
 
 
 @task(max_attempts=2)
@@ -106,13 +106,14 @@ async def poison(ctx: JobContext) -> None:
 async def fail_once(ctx: JobContext) -> None:
     """Fails in its first attempt."""
     note("start", ctx)
+    note("end", ctx)
     if ctx.attempt == 1:
         raise RuntimeError("not yet")
-    note("end", ctx)
 
 
 @task(max_attempts=2, retry=AT_ONCE)
 async def raise_garbage(ctx: JobContext) -> None:
     """Raises what no database stores as it is."""
     note("start", ctx)
+    note("end", ctx)
     raise RuntimeError("before\x00between\ud800after")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -86,6 +87,10 @@ class FaultProxy:
         self.changed.set()
         self.changed = asyncio.Event()
 
+    def open_since_before(self, moment: float) -> int:
+        """Connections that were opened before `moment` (time.monotonic) and that no side has ended."""
+        return sum(link.since < moment for link in self._links)
+
     def cut_after(self, draw: Callable[[random.Random], tuple[int, End]] | None) -> None:
         """End each connection of now and later after a number of bytes that is drawn for it; None: no more."""
         self._cut = draw
@@ -120,9 +125,9 @@ class FaultProxy:
         self._server.close()
         self.heal()
         self.end_all(End.RESET)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(
+            *self._tasks, return_exceptions=True
+        )  # not cancelled: the server would call that an error
 
     def _draw(self, link: _Link) -> None:
         if self._cut is not None:
@@ -166,6 +171,7 @@ class _Link:
         self._answers, self._to_server = answers, to_server
         self._questions = Questions()
         self._losing: Answers | None = None
+        self.since = time.monotonic()
         self.left: int | None = None
         """Bytes until the end, if it was decided."""
         self.how = End.RESET

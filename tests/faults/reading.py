@@ -1,69 +1,58 @@
-"""What the database knows of a run, as the checker takes it."""
+"""What is known of a run: the database's history, what the journals say, and the ticks of its schedules."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
 import asyncpg
 
-from jobplane.history.record import Call, Execution, History, Profile, Row, Transition
-from jobplane.job import JobStatus
+from jobplane import DatabaseSettings
+from jobplane.history.journal import read_journal
+from jobplane.history.record import History, Profile, Tick
+from jobplane.store.database import Database
+from jobplane.store.history import HistoryStore
 from jobplane.store.rows import as_uuid
 
 
 async def read_history(
-    sql: asyncpg.Connection[asyncpg.Record],
-    calls: tuple[Call, ...],
-    executions: tuple[Execution, ...],
-    profile: Profile,
-    *,
-    settled: bool,
+    url: str, journal: Sequence[str], profile: Profile, *, settled: bool, every_second: Sequence[str] = ()
 ) -> History:
-    """Transitions and rows of one snapshot, with what the journals say."""
-    async with sql.transaction(isolation="repeatable_read", readonly=True):
-        now = await sql.fetchval("SELECT now()")
-        events = await sql.fetch("SELECT * FROM control_plane.job_events ORDER BY job_id, rev")
-        rows = await sql.fetch("SELECT * FROM control_plane.jobs")
-    return History(
-        transitions=tuple(
-            Transition(
-                job_id=as_uuid(event["job_id"]),
-                rev=event["rev"],
-                verb=event["verb"],
-                before=None if event["from_status"] is None else JobStatus(event["from_status"]),
-                after=None if event["to_status"] is None else JobStatus(event["to_status"]),
-                epoch=event["epoch"],
-                attempts=event["attempts"],
-                max_attempts=event["max_attempts"],
-                type=event["type"],
-                queue=event["queue"],
-                priority=event["priority"],
-                unique_key=event["unique_key"],
-                scheduled_at=event["scheduled_at"],
-                lease_was=event["lease_was"],
-                lease_is=event["lease_is"],
-                worker_id=event["worker_id"],
-                actor=event["actor"],
-                at=event["at"],
-            )
-            for event in events
-        ),
-        rows=tuple(
-            Row(
-                job_id=as_uuid(row["id"]),
-                status=JobStatus(row["status"]),
-                attempts=row["attempts"],
-                max_attempts=row["max_attempts"],
-                epoch=row["lease_epoch"],
-                queue=row["queue"],
-                unique_key=row["unique_key"],
-                scheduled_at=row["scheduled_at"],
-                lease_expires_at=row["lease_expires_at"],
-            )
-            for row in rows
-        ),
-        now=now,
-        calls=calls,
-        executions=executions,
-        profile=profile,
-        whole=True,
-        settled=settled,
+    """All of it, as the checker takes it.
+
+    Args:
+        url: the database.
+        journal: the lines of the journal.
+        profile: see History.
+        settled: see History.
+        every_second: schedules of which each second between their first and their last tick is demanded.
+    """
+    found = await HistoryStore(Database(DatabaseSettings(url=url))).read(profile, settled=settled)
+    calls, executions = read_journal(journal)
+    ticks = await _ticks(url)
+    expected = {name: _seconds(name, ticks) for name in every_second}
+    return replace(found, calls=calls, executions=executions, ticks=ticks, expected_ticks=expected)
+
+
+async def _ticks(url: str) -> tuple[Tick, ...]:
+    # By the jobs, not by the rows of schedule_ticks: their key would hide what it is there to prevent.
+    connection = await asyncpg.connect(url)
+    jobs = await connection.fetch("SELECT id, tags FROM control_plane.jobs WHERE tags[1] LIKE 'schedule:%'")
+    await connection.close()
+    return tuple(
+        Tick(
+            schedule=job["tags"][0].removeprefix("schedule:"),
+            tick=datetime.fromisoformat(job["tags"][1].removeprefix("tick:")),
+            job_id=as_uuid(job["id"]),
+        )
+        for job in jobs
     )
+
+
+def _seconds(schedule: str, ticks: Sequence[Tick]) -> frozenset[datetime]:
+    moments = [tick.tick for tick in ticks if tick.schedule == schedule]
+    if not moments:
+        return frozenset()
+    seconds = int((max(moments) - min(moments)).total_seconds())
+    return frozenset(min(moments) + timedelta(seconds=second) for second in range(seconds + 1))

@@ -11,24 +11,25 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import asyncpg
 
-from jobplane import DatabaseSettings, JobQueue
-from jobplane.history.check import check as check_history
-from jobplane.history.figures import Figures, figures
-from jobplane.history.journal import read_journal
+from jobplane import DatabaseSettings, Job, JobQueue
+from jobplane.history.check import check, examine
+from jobplane.history.figures import Figures, figures_of
 from jobplane.history.record import History, Profile
-from jobplane.history.violations import Violation
-from jobplane.sql import load
+from jobplane.store.database import Database
+from jobplane.store.history import HistoryStore
 from tests.faults.clients import JournallingClient
 from tests.faults.reading import read_history
+from tests.faults.report import Report, told
 from tests.support import Journal, WorkerProcess, until
 
 SQL: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -41,17 +42,6 @@ PROFILE: Final = Profile(
 """The test profile of the promises: recovery within 4 s."""
 SLOTS: Final = 8
 GRACE: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What is printed of one run."""
-
-    name: str
-    seed: int
-    seconds: float
-    figures: Figures
-    more: dict[str, object] = field(default_factory=dict)
 
 
 class FaultRun:
@@ -75,10 +65,17 @@ class FaultRun:
         self.long = long
         self.folder = folder
         self.random = random.Random(f"{name} {seed}")
+        self.profile = PROFILE
+        """How the workers of this run are set; to be changed before the first is spawned."""
+        self.allowance = timedelta(0)
+        """How long faults keep all workers from the server: recovery is promised where a free one reaches it."""
         self.journal = Journal(folder / "journal.jsonl")
+        self.limits: dict[str, int] = {}
+        """How many jobs of a queue may run at once, for the checker (I16)."""
         self.workers: list[WorkerProcess] = []
         self.kills = 0
         self._report = report
+        self._every_second: list[str] = []
         self._began = 0.0
         self._client: JobQueue | None = None
 
@@ -109,13 +106,13 @@ class FaultRun:
             url: another way to the database, such as a proxy's.
             prefix: comes before Python on the command line.
             targets: the module with the handlers.
-            environment: JOBPLANE_* settings over the profile's.
+            environment: settings over the profile's.
         """
         profile = {
-            "JOBPLANE_LEASE": f"{PROFILE.lease.total_seconds()}",
-            "JOBPLANE_HEARTBEAT_INTERVAL": f"{PROFILE.heartbeat_interval.total_seconds()}",
-            "JOBPLANE_SWEEP_INTERVAL": f"{PROFILE.sweep_interval.total_seconds()}",
-            "JOBPLANE_POLL_INTERVAL": f"{PROFILE.poll_interval.total_seconds()}",
+            "JOBPLANE_LEASE": f"{self.profile.lease.total_seconds()}",
+            "JOBPLANE_HEARTBEAT_INTERVAL": f"{self.profile.heartbeat_interval.total_seconds()}",
+            "JOBPLANE_SWEEP_INTERVAL": f"{self.profile.sweep_interval.total_seconds()}",
+            "JOBPLANE_POLL_INTERVAL": f"{self.profile.poll_interval.total_seconds()}",
             "JOBPLANE_GRACE": f"{GRACE}",
             "JOBPLANE_QUEUES": f"default:{slots}",
         }
@@ -140,6 +137,16 @@ class FaultRun:
         """A worker that was killed, by the run or by its own failpoint: it is not missed."""
         self.workers.remove(worker)
         self.kills += 1
+
+    async def every_second(self, schedule: str, queue: str) -> None:
+        """Make a schedule of one `work` job a second; the checker then demands each of its ticks once (I17)."""
+        self._every_second.append(schedule)
+        await self.fetch(
+            "INSERT INTO control_plane.schedules (name, cron, type, queue, missed) "
+            "VALUES ($1, '@every 1s', 'work', $2, 'all')",
+            schedule,
+            queue,
+        )
 
     async def stop(self, worker: WorkerProcess) -> int:
         """SIGTERM; its exit code."""
@@ -167,16 +174,22 @@ class FaultRun:
         finally:
             await connection.close()
 
+    async def job(self, job_id: UUID) -> Job:
+        """A job that must be there."""
+        found = await self.queue.get_job(job_id)
+        assert found is not None, f"job {job_id} is gone"
+        return found
+
     async def completed(self, count: int, timeout: float = 120.0) -> None:
         """Wait until at least so many jobs are completed."""
         await self.until(lambda: self._has_completed(count), f"{count} jobs to complete", timeout)
 
-    async def until(self, check: Callable[[], Awaitable[bool]], what: str, timeout: float = 20.0) -> None:
+    async def until(self, done: Callable[[], Awaitable[bool]], what: str, timeout: float = 20.0) -> None:
         """Wait for something; if it does not come, say which promises are broken by now beside what is missing."""
         try:
-            await until(check, timeout)
+            await until(done, timeout)
         except AssertionError:
-            broken = self._told(check_history(await self.history(settled=True)))
+            broken = told(check(await self.history(settled=True)))
             raise AssertionError(
                 f"{self.name}, seed {self.seed}: waited {timeout} s for {what}\n{broken}"
             ) from None
@@ -212,16 +225,17 @@ class FaultRun:
             )
             return await self.fetchval(query) == 0
 
-        await self.until(at_rest, "the queue to come to rest", timeout or 4 * PROFILE.recovery.total_seconds())
+        await self.until(
+            at_rest, "the queue to come to rest", timeout or 4 * self.profile.recovery.total_seconds()
+        )
 
     async def history(self, *, settled: bool = True) -> History:
         """What is known of the run so far."""
-        calls, executions = read_journal(self.journal.path.read_text().splitlines() if self.journal.path.exists() else [])
-        connection = await self._connected()
-        try:
-            return await read_history(connection, calls, executions, PROFILE, settled=settled)
-        finally:
-            await connection.close()
+        profile = replace(self.profile, sweep_interval=self.profile.sweep_interval + self.allowance)
+        found = await read_history(
+            self.url, self._journal_lines(), profile, settled=settled, every_second=self._every_second
+        )
+        return replace(found, limits=self.limits)
 
     async def verdict(self, *, settled: bool = True, **more: object) -> Figures:
         """Fail on any violation, on a worker that ended by itself, and on what is left open; else the figures.
@@ -229,14 +243,16 @@ class FaultRun:
         `more` is printed beside them.
         """
         history = await self.history(settled=settled)
-        found = figures(history)
+        examined = examine(history)
+        found, violations = figures_of(examined), examined.violations
         seconds = asyncio.get_running_loop().time() - self._began
         self._report(Report(self.name, self.seed, seconds, found, more))
-        violations = check_history(history)
-        shown = f"{self.name}, seed {self.seed}: {len(violations)} violations\n{self._told(violations)}\n{found}"
+        shown = f"{self.name}, seed {self.seed}: {len(violations)} violations\n{told(violations)}\n{found}"
         assert not violations, shown
         for worker in self.workers:
-            assert worker.process.poll() is None, f"a worker ended by itself:\n{worker.log.read_text()[-3000:]}"
+            assert worker.process.poll() is None, (
+                f"a worker ended by itself:\n{worker.log.read_text()[-3000:]}"
+            )
         idle = await self.fetchval(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND state = 'idle in transaction' AND state_change < now() - interval '1 s'"
@@ -246,10 +262,9 @@ class FaultRun:
 
     async def __aenter__(self) -> Self:
         self._began = asyncio.get_running_loop().time()
-        connection = await self._connected()
-        await connection.execute(load("history/on").numbered)
-        await connection.close()
-        self._client = JobQueue(settings=DatabaseSettings(url=self.url))
+        settings = DatabaseSettings(url=self.url)
+        await HistoryStore(Database(settings)).on()
+        self._client = JobQueue(settings=settings)
         return self
 
     async def __aexit__(
@@ -260,11 +275,11 @@ class FaultRun:
         assert self._client is not None
         await self._client.close()
 
+    def _journal_lines(self) -> list[str]:
+        return self.journal.path.read_text().splitlines() if self.journal.path.exists() else []
+
     async def _has_completed(self, count: int) -> bool:
         return await self.count("completed") >= count
-
-    def _told(self, violations: Sequence[Violation]) -> str:
-        return "\n".join(f"{violation.promise}: {violation.says}" for violation in violations[:20])
 
     async def _connected(self) -> SQL:
         parts = urlsplit(self.url)

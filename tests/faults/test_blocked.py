@@ -49,7 +49,9 @@ async def test_f5_handlers_that_hang(fault_run: FaultRun) -> None:
     run = fault_run
     run.spawn()
     await run.ready()
-    wishes = jobs_of("hang", [{}] * (SLOTS // 2), max_attempts=1) + jobs_of("hang_in_thread", [{}] * (SLOTS // 2), max_attempts=1)
+    wishes = jobs_of("hang", [{}] * (SLOTS // 2), max_attempts=1) + jobs_of(
+        "hang_in_thread", [{}] * (SLOTS // 2), max_attempts=1
+    )
     await run.client.enqueue_many(wishes)
     await run.started(SLOTS)
     await run.client.enqueue_many(jobs_of("work", [{}] * SLOTS))
@@ -61,7 +63,9 @@ async def test_f5_handlers_that_hang(fault_run: FaultRun) -> None:
     claimed = {event.job_id: event.at for event in history.transitions if event.verb == "claim"}
     failed = {event.job_id: event.at for event in history.transitions if event.verb == "fail"}
     slowest = max((failed[job] - claimed[job] for job in failed), default=timedelta(0))
-    outcomes = await run.fetch("SELECT outcome, count(*) AS jobs FROM control_plane.job_attempts GROUP BY outcome")
+    outcomes = await run.fetch(
+        "SELECT outcome, count(*) AS jobs FROM control_plane.job_attempts GROUP BY outcome"
+    )
     await run.verdict(timed_out=len(failed), slowest=f"{slowest.total_seconds():.2f} s")
     assert [(row["outcome"], row["jobs"]) for row in outcomes] == [("timeout", SLOTS)]
     assert slowest.total_seconds() <= TIMEOUT + PROFILE.sweep_interval.total_seconds() + 1

@@ -28,7 +28,7 @@ SECONDS: Final = {"in_heartbeat": 2.0, "in_release": 2.0}
 
 async def test_f1_kill_9_of_random_workers(fault_run: FaultRun) -> None:
     """4 workers of 8 slots, one of them killed every 0.3 to 1 s and replaced."""
-    run, jobs = fault_run, 40_000 if fault_run.long else 4_000
+    run, jobs = fault_run, 200_000 if fault_run.long else 4_000
     await run.client.enqueue_many(
         jobs_of("work", [{"seconds": run.random.uniform(0.005, 0.06)} for _ in range(jobs)], max_attempts=50)
     )
@@ -40,6 +40,7 @@ async def test_f1_kill_9_of_random_workers(fault_run: FaultRun) -> None:
         await asyncio.sleep(run.random.uniform(0.3, 1.0))
         await run.kill(run.random.choice(run.workers))
         run.spawn()
+    await run.completed(jobs, 600)
     await run.settle()
 
     figures = await run.verdict(kills=run.kills)
@@ -63,6 +64,7 @@ async def test_f2_kill_9_at_every_failpoint(fault_run: FaultRun) -> None:
     """All places at once, each in a worker of its own; another stands by and takes over."""
     run = fault_run
     expected: dict[str, int] = {}
+    await run.every_second("ticks", "ticks")  # whose scheduler dies, too
     for number in range(20 if run.long else 2):
         expected |= await _kill_at_all_places(run, number)
 
@@ -74,7 +76,7 @@ async def test_f2_kill_9_at_every_failpoint(fault_run: FaultRun) -> None:
 
 async def _kill_at_all_places(run: FaultRun, number: int) -> dict[str, int]:
     queues = {place: f"{place}-{number}" for place in NAMES}
-    stand_by = run.spawn(JOBPLANE_QUEUES=",".join(f"{queue}:2" for queue in queues.values()))
+    stand_by = run.spawn(JOBPLANE_QUEUES=",".join(f"{queue}:2" for queue in (*queues.values(), "ticks")))
     await run.ready()
     # Stopped while it holds nothing: no victim's job may come to it before its time, nor late by its start.
     stand_by.signal(signal.SIGSTOP)
@@ -83,7 +85,8 @@ async def _kill_at_all_places(run: FaultRun, number: int) -> dict[str, int]:
     in_hand = {victim.place: await _jobs_of(run, victim) for victim in victims}
 
     async def all_taken() -> bool:
-        return await run.count("pending") == 0
+        query = "SELECT count(*) FROM control_plane.jobs WHERE status = 'pending' AND queue <> 'ticks'"
+        return await run.fetchval(query) == 0
 
     await run.until(all_taken, "the victims to take their jobs")
     stand_by.signal(signal.SIGCONT)
@@ -129,5 +132,7 @@ async def _see_them_die(run: FaultRun, victims: list[Victim], in_hand: dict[str,
             victim.worker.signal(signal.SIGTERM)
     for victim in victims:
         code = await victim.worker.exit_code(30)
-        assert code == -signal.SIGKILL, f"{victim} ended with {code}:\n{victim.worker.log.read_text()[-3000:]}"
+        assert code == -signal.SIGKILL, (
+            f"{victim} ended with {code}:\n{victim.worker.log.read_text()[-3000:]}"
+        )
         run.forget(victim.worker)

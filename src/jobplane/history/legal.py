@@ -33,9 +33,11 @@ def is_legal(now: Transition) -> bool:
         # Someone with a SQL client: may do what jobplane might have done, but cannot hold a claim.
         return before is after or (after is not JobStatus.RUNNING and may_follow(before, after))
     if before is after and _STATUS_STAYS.get(now.verb) is before:
-        return True
+        # Only a renewal moves the lease.
+        return now.verb == "renew" or now.lease_is == now.lease_was
     sources, targets = TRANSITIONS.get(now.verb, (frozenset(), frozenset()))
-    return before in sources and after in targets
+    # A claim begins with a lease, and nothing else that changes the status leaves one.
+    return before in sources and after in targets and (now.verb == "claim") is (now.lease_is is not None)
 
 
 def is_of_the_holder(now: Transition) -> bool:
@@ -45,3 +47,16 @@ def is_of_the_holder(now: Transition) -> bool:
         ends = now.before is JobStatus.RUNNING and now.after is JobStatus.CANCELLED
         return ends and now.lease_was is not None
     return now.verb in OF_THE_HOLDER
+
+
+def changes_of_attempts(was: int, now: Transition) -> tuple[int, ...]:
+    """By how much the verb may change the count of attempts, which `was` so much before."""
+    if now.verb == "claim":
+        return (1,)
+    given_back = -min(was, 1)
+    if now.verb in GIVES_BACK:
+        return (given_back,)
+    if now.verb == "cancel" and now.before is JobStatus.RUNNING:
+        # A stopping worker that hands back a job which someone wants cancelled gives the attempt back as well.
+        return (0, given_back)
+    return (0,)

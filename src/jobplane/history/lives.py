@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from jobplane.history.legal import GIVES_BACK, REPEATS, is_legal, is_of_the_holder
+from jobplane.history.legal import REPEATS, changes_of_attempts, is_legal, is_of_the_holder
 from jobplane.history.record import Profile, Transition
 from jobplane.history.violations import (
     BrokenChain,
@@ -196,10 +196,7 @@ class Lives:
 
     def _check_attempts(self, was: Transition, now: Transition) -> None:
         change = now.attempts - was.attempts
-        # A stopping worker that hands back a job which someone wants cancelled gives the attempt back as well.
-        may_give_back = now.verb in GIVES_BACK or (now.verb == "cancel" and now.before is JobStatus.RUNNING)
-        allowed = (1,) if now.verb == "claim" else (0, -1) if may_give_back else (0,)
-        if change not in allowed:
+        if change not in changes_of_attempts(was.attempts, now):
             self._add(
                 MiscountedAttempts,
                 now,

@@ -166,12 +166,9 @@ class Database:
         return await self._connected(must_pass_pooler(self.settings, "LISTEN"))
 
     def give_up_connections(self) -> None:
-        """Drop all connections at once, without a word to the server, as nothing reaches it: who waits for an answer
-        is told that its connection is closed, and tries again on a new one.
-        """
+        """Drop all connections, without a word to the server: who waits for an answer tries again on a new one."""
         for connection in list(self._made):
-            if not connection.is_closed():
-                connection.terminate()
+            connection.terminate()
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close all connections, by force after `timeout` seconds; the next use opens the pool again."""

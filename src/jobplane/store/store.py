@@ -124,6 +124,15 @@ class Store:
         rows = await self._over.fetch(self._complete, args)
         return {row[0] for row in rows}
 
+    async def completed(self, claims: Sequence[Claim]) -> set[UUID]:
+        """Which of these claims are completed: by an earlier try, whose answer was lost."""
+        args: dict[str, SQLValue] = {
+            "ids": [claim.id for claim in claims],
+            "epochs": [claim.epoch for claim in claims],
+        }
+        rows = await self._over.fetch(self.database.statement("job/completed"), args)
+        return {row[0] for row in rows}
+
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[UUID]:
         """End claims with any outcome but Lost; returns the ids that were still ours."""
         verdicts = [_verdict_of(outcome) for _, outcome in ended]

@@ -1,4 +1,4 @@
-"""Deletes ended jobs, transitions and ticks past their retention, in small batches; workers of long ago."""
+"""Deletes ended jobs and transitions past their retention, in small batches; ticks and workers of long ago."""
 
 from __future__ import annotations
 

@@ -86,6 +86,56 @@ CREATE FUNCTION control_plane.new_job_id() RETURNS uuid
     )::uuid
 $$;
 
+CREATE FUNCTION control_plane.record_job_event() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    statement text := substring(current_query() FROM '^/\* jobplane: ([a-z_/]+) \*/');
+    job "control_plane".jobs := CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    verb text;
+BEGIN
+    verb := CASE
+        WHEN TG_OP = 'INSERT' THEN 'enqueue'
+        WHEN TG_OP = 'DELETE' THEN CASE statement WHEN 'job/prune' THEN 'prune' ELSE 'delete' END
+        WHEN statement IN ('job/complete', 'job/finish') AND OLD.status = 'running' THEN
+            CASE
+                WHEN NEW.status = 'completed' THEN 'complete'
+                WHEN NEW.status = 'failed' THEN 'fail'
+                WHEN NEW.status = 'cancelled' THEN 'cancel'
+                WHEN NEW.attempts = OLD.attempts THEN 'reschedule'
+                WHEN NEW.scheduled_at <> OLD.scheduled_at THEN 'snooze'
+                ELSE 'release'
+            END
+        WHEN statement LIKE 'job/claim%' THEN 'claim'
+        WHEN statement LIKE 'job/%' THEN substr(statement, 5)
+        ELSE 'other'
+    END;
+    INSERT INTO "control_plane".job_events
+        (job_id, rev, verb, from_status, to_status, epoch, attempts, max_attempts, type, queue, priority,
+         unique_key, scheduled_at, lease_was, lease_is, worker_id, actor)
+    SELECT
+        job.id,
+        -- The row's own lock keeps two changes of one job apart.
+        COALESCE((SELECT max(e.rev) FROM "control_plane".job_events AS e WHERE e.job_id = job.id), 0) + 1,
+        verb,
+        CASE WHEN TG_OP <> 'INSERT' THEN OLD.status END,
+        CASE WHEN TG_OP <> 'DELETE' THEN NEW.status END,
+        job.lease_epoch,
+        job.attempts,
+        job.max_attempts,
+        job.type,
+        job.queue,
+        job.priority,
+        job.unique_key,
+        job.scheduled_at,
+        CASE WHEN TG_OP <> 'INSERT' THEN OLD.lease_expires_at END,
+        CASE WHEN TG_OP <> 'DELETE' THEN NEW.lease_expires_at END,
+        job.worker_id,
+        current_setting('application_name');
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION control_plane.take_priority_from_payload() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -116,6 +166,28 @@ CREATE TABLE control_plane.job_attempts (
     started_at timestamp with time zone,
     ended_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT job_attempts_outcome_check CHECK ((outcome = ANY (ARRAY['failed'::text, 'timeout'::text, 'crashed'::text, 'interrupted'::text, 'cancelled'::text])))
+);
+
+CREATE TABLE control_plane.job_events (
+    job_id uuid NOT NULL,
+    rev integer NOT NULL,
+    verb text NOT NULL,
+    from_status text,
+    to_status text,
+    epoch bigint NOT NULL,
+    attempts integer NOT NULL,
+    max_attempts integer NOT NULL,
+    type text NOT NULL,
+    queue text NOT NULL,
+    priority smallint NOT NULL,
+    unique_key text,
+    scheduled_at timestamp with time zone NOT NULL,
+    lease_was timestamp with time zone,
+    lease_is timestamp with time zone,
+    worker_id text,
+    actor text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
 CREATE TABLE control_plane.jobplane_migrations (
@@ -177,6 +249,9 @@ ALTER TABLE ONLY control_plane.duties
 ALTER TABLE ONLY control_plane.job_attempts
     ADD CONSTRAINT job_attempts_pkey PRIMARY KEY (job_id, epoch);
 
+ALTER TABLE ONLY control_plane.job_events
+    ADD CONSTRAINT job_events_pkey PRIMARY KEY (job_id, rev);
+
 ALTER TABLE ONLY control_plane.jobplane_migrations
     ADD CONSTRAINT jobplane_migrations_pkey PRIMARY KEY (version);
 
@@ -188,6 +263,8 @@ ALTER TABLE ONLY control_plane.queues
 
 ALTER TABLE ONLY control_plane.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
+
+CREATE INDEX idx_job_events_at ON control_plane.job_events USING brin (at);
 
 CREATE INDEX idx_jobs_scheduled_at ON control_plane.jobs USING brin (scheduled_at) WITH (pages_per_range='16', autosummarize='on');
 

@@ -183,7 +183,7 @@ def test_settings_that_cannot_work_are_refused_when_the_worker_is_made(
 async def _connections(sql: SQL) -> int:
     count: int = await sql.fetchval(
         "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND application_name IN ('jobplane worker', 'jobplane heartbeat')"
+        "WHERE datname = current_database() AND application_name ~ '^jobplane (worker|heartbeat) '"
     )
     return count
 

@@ -49,7 +49,9 @@ def load(name: str, schema: str = "control_plane", clock: str = "now()") -> Stat
         schema: a name that jobplane.settings has checked; it is quoted here.
         clock: what to read the time from; anything but now() is for tests.
     """
-    return parse(name, files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8"), schema, clock)
+    text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    # The statement says which it is: to who looks at pg_stat_activity, and to the history of transitions.
+    return parse(name, f"/* jobplane: {name} */\n{text}", schema, clock)
 
 
 def parse(name: str, text: str, schema: str, clock: str = "now()") -> Statement:

@@ -246,6 +246,14 @@ async def connect(
     return connection
 
 
+def session_name(duty: str, worker_id: str) -> str:
+    """The application_name of a worker's connections: pg_stat_activity and the history tell by it which worker.
+
+    Of the id (host-pid-token) the last two parts: PostgreSQL keeps 63 bytes of ASCII, and hosts may have long names.
+    """
+    return f"jobplane {duty} {'-'.join(worker_id.split('-')[-2:])}"
+
+
 def _spoils_connection(error: BaseException) -> bool:
     cancelled = isinstance(error, asyncio.CancelledError)
     return cancelled or reaction_to(error) in (Reaction.RECONNECT, Reaction.BACK_OFF)

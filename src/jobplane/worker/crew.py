@@ -18,7 +18,7 @@ from jobplane.failure import ErrorReport
 from jobplane.job import Claim
 from jobplane.outcome import Cancelled, Released
 from jobplane.settings import DatabaseSettings, WorkerSettings
-from jobplane.store.database import WORKER_SESSION, Database, Lane
+from jobplane.store.database import WORKER_SESSION, Database, Lane, session_name
 from jobplane.store.store import Store, WorkerCard
 from jobplane.task import Registry
 from jobplane.version import __version__
@@ -68,7 +68,7 @@ class Crew:
             setup=WORKER_SESSION,
             size=POOL,
             retries=1,
-            application_name="jobplane worker",
+            application_name=session_name("worker", worker_id),
         )
         self._store = Store(self._database)
         self._lanes: list[Lane] = []

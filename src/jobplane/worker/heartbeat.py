@@ -19,7 +19,7 @@ from uuid import UUID
 from jobplane.events import DatabaseRecovered, Events, LoopBlocked, ServiceFailed
 from jobplane.job import Claim
 from jobplane.settings import DatabaseSettings, WorkerSettings
-from jobplane.store.database import Database
+from jobplane.store.database import Database, session_name
 from jobplane.store.store import LeaseReport, Store, WorkerCard
 from jobplane.worker.signals import SIGNALS
 
@@ -91,7 +91,8 @@ class Heartbeat:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # a coroutine always runs in one
         self._beating = partial(loop.call_soon_threadsafe, task.cancel)
-        database = Database(self._database, size=1, application_name="jobplane heartbeat")
+        name = session_name("heartbeat", self._card.id)
+        database = Database(self._database, size=1, application_name=name)
         store = Store(database)
         warned = failing = False
         try:

@@ -84,6 +84,11 @@ class DatabaseSettings:
         "Keep statements prepared on each connection; false behind PgBouncer in transaction mode.",
         "JOBPLANE_PREPARED_STATEMENTS",
     )
+    row_security: bool = setting(
+        False,
+        "Tell the server the client's tenant in each transaction: jobplane tenants enable makes it ask.",
+        "JOBPLANE_ROW_SECURITY",
+    )
 
     def __post_init__(self) -> None:
         if not SCHEMA_PATTERN.fullmatch(self.schema):

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -16,12 +16,11 @@ from jobplane.errors import ConfigurationError
 from jobplane.settings import DatabaseSettings, masked
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.failures import Reaction, reaction_to, sqlstate_of, translated
-
-if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
+from jobplane.store.scope import Connection as _Connection
+from jobplane.store.scope import Scope
 
 T = TypeVar("T")
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Connection: TypeAlias = _Connection
 RETRIES_ON_SAME_CONNECTION: Final = 5
 STATEMENTS_KEPT: Final = 100
 """Prepared statements that a connection keeps: more than there are."""
@@ -45,6 +44,7 @@ class Database:
         size: connections at most; default settings.pool_max.
         retries: how often to repeat after a deadlock, serialization failure or lock timeout.
         clock: the function that statements read the time from; for tests.
+        tenant: whose jobs to see and write, where settings.row_security says that the server asks.
     """
 
     def __init__(
@@ -56,9 +56,10 @@ class Database:
         retries: int = RETRIES_ON_SAME_CONNECTION,
         clock: str = "now()",
         application_name: str = "jobplane",
+        tenant: str | None = None,
     ) -> None:
         self.settings = settings
-        self._setup = setup
+        self.scope = Scope(settings, setup, tenant)
         self._size = size or settings.pool_max
         self._clock = clock
         self._retries = retries
@@ -81,6 +82,15 @@ class Database:
     async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
         """One try, for what must not be repeated blindly. Raises the driver's own errors."""
         async with self.connection() as connection:
+            return await self.fetch_on(connection, statement, values)
+
+    async def fetch_on(
+        self, connection: Connection, statement: Statement, values: Sequence[SQLValue]
+    ) -> list[asyncpg.Record]:
+        """As `fetch_once`, on a connection of this database, outside of a transaction."""
+        if not self.scope:
+            return await connection.fetch(statement.numbered, *values)
+        async with self.scope.transaction(connection):
             return await connection.fetch(statement.numbered, *values)
 
     async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -122,21 +132,12 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """As `connection`, inside a transaction. A cancelled one does not wait for the server to roll back."""
-        async with self.connection() as connection:
-            transaction = connection.transaction()
-            await transaction.start()
-            try:
-                yield connection
-            except (TimeoutError, asyncio.CancelledError):
-                raise  # the connection is closed, and the transaction with it
-            except BaseException:
-                await transaction.rollback()
-                raise
-            await transaction.commit()
+        async with self.connection() as connection, self.scope.transaction(connection):
+            yield connection
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection of its own, outside of the pool: for LISTEN, and for the heartbeat's thread."""
-        return await connect(self.settings, self._setup, self._application_name)
+        return await connect(self.settings, self.scope.session, self._application_name)
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close all connections, by force after `timeout` seconds; the next use opens the pool again."""
@@ -185,7 +186,7 @@ class Lane:
         if connection is None or connection.is_closed():
             connection = self._connection = await self._database.connect()
         try:
-            return await connection.fetch(statement.numbered, *values)
+            return await self._database.fetch_on(connection, statement, values)
         except BaseException as error:
             if _spoils_connection(error):
                 self._connection = None

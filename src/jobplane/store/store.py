@@ -250,6 +250,7 @@ def _claim_of(row: asyncpg.Record, lease_ends: float) -> Claim:
         tuple(row[12] or ()),
         row[13],
         row[14],
+        row[15],
         lease_ends,
     )
 

@@ -6,7 +6,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -41,7 +42,7 @@ WAKE_INTERVAL: Final = 0.005
 class SyncDatabase:
     """A lazily opened pool of psycopg connections, with the same care for failures as Database."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, tenant: str | None = None) -> None:
         if _missing is not None:
             raise ConfigurationError(
                 "the synchronous client needs psycopg 3: pip install 'jobplane[psycopg]'"
@@ -51,6 +52,7 @@ class SyncDatabase:
                 "no database is configured: set DATABASE_URL (or AUDIT_LOGS_DB_HOST and the others), or pass a url"
             )
         self._settings = settings
+        self._tenant = tenant if settings.row_security else None
         self._conninfo = conninfo_of(settings)
         self._waker = _Waker(self._notify)
         self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[DictRow]] = psycopg_pool.ConnectionPool(
@@ -74,33 +76,34 @@ class SyncDatabase:
 
         def action(connection: psycopg.Connection[DictRow]) -> Sequence[Row]:
             # Our own files, not anybody's input; psycopg asks for a literal to catch just that.
-            return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
+            with self._scope(connection):
+                return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
 
         return self._run(statement.name, action)
+
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection[DictRow]]:
+        """A connection inside a transaction; one try. Raises the DatabaseError that fits."""
+        try:
+            with self._pool.connection() as connection, connection.transaction(), self._scope(connection):
+                yield connection
+        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            cause = self._why(error)
+            raise translated(cause, "enqueue_many") from cause
 
     def copy(self, jobs: Iterable[NewJob], queues: set[str]) -> int:
         """Write jobs by COPY in one transaction; returns how many and collects their queues."""
         columns = ", ".join(COPY_COLUMNS)
         text = f"COPY {quoted(self._settings.schema)}.jobs ({columns}) FROM STDIN"
         count = 0
-        try:
-            with (
-                self._pool.connection() as connection,
-                connection.transaction(),
-                connection.cursor() as cursor,
-            ):
-                now = connection.execute("SELECT now() AS now").fetchall()[0]["now"]
-                with cursor.copy(text.encode()) as copy:
-                    for job in jobs:
-                        record = record_of(job, now)
-                        copy.write_row(
-                            [list(value) if isinstance(value, tuple) else value for value in record]
-                        )
-                        queues.add(job.queue)
-                        count += 1
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
-            cause = self._why(error)
-            raise translated(cause, "enqueue_many") from cause
+        with self.transaction() as connection, connection.cursor() as cursor:
+            now = connection.execute("SELECT now() AS now").fetchall()[0]["now"]
+            with cursor.copy(text.encode()) as copy:
+                for job in jobs:
+                    record = record_of(job, now)
+                    copy.write_row([list(value) if isinstance(value, tuple) else value for value in record])
+                    queues.add(job.queue)
+                    count += 1
         return count
 
     def wake(self, word: str) -> None:
@@ -136,8 +139,28 @@ class SyncDatabase:
             time.sleep(pause)
 
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
+        if self._settings.prepared_statements:
+            self._limit(connection, for_transaction=False)
+
+    @contextmanager
+    def _scope(self, connection: psycopg.Connection[DictRow]) -> Iterator[None]:
+        # See jobplane.store.scope: the same for this driver.
+        if self._settings.prepared_statements and self._tenant is None:
+            yield
+            return
+        with connection.transaction():
+            if not self._settings.prepared_statements:
+                self._limit(connection, for_transaction=True)
+            if self._tenant is not None:
+                enter = load("tenant/enter", self._settings.schema)
+                connection.execute(enter.pyformat.encode(), {"tenant": self._tenant})
+            yield
+
+    def _limit(self, connection: psycopg.Connection[DictRow], *, for_transaction: bool) -> None:
         milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
-        connection.execute(f"SET statement_timeout = {milliseconds}".encode())
+        connection.execute(
+            "SELECT set_config('statement_timeout', %s, %s)", (str(milliseconds), for_transaction)
+        )
 
     def _why(self, error: Exception) -> Exception:
         # The pool connects in threads of its own and says only that it took too long: ask the server ourselves.

@@ -68,7 +68,11 @@ def _find_twins(missing: Sequence[NewJob], results: dict[UUID, EnqueueJobResult]
     ids: list[SQLValue] = [str(job.id) for job in missing]
     keys: list[SQLValue] = [job.unique_key for job in missing if job.unique_key]
     tenants: list[SQLValue] = list({job.tenant for job in missing if job.tenant})
-    twins = yield Query("job/find_twins", {"ids": ids, "unique_keys": keys, "tenants": tenants})
+    if tenants:
+        args: dict[str, SQLValue] = {"ids": ids, "unique_keys": keys, "tenants": tenants}
+        twins = yield Query("job/find_tenants_twins", args)
+    else:
+        twins = yield Query("job/find_twins", {"ids": ids, "unique_keys": keys})
     by_id = {as_uuid(row["id"]): row for row in twins}
     by_key = {(row["tenant"], row["unique_key"]): row for row in twins if row["status"] not in TERMINAL}
     for job in missing:

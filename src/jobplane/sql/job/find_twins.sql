@@ -1,5 +1,5 @@
--- The jobs that stood in the way of an insert: the same id, or an unfinished job of the same tenant with the same unique
--- key. Tenants in two parts, because an index is asked for a value or for none, never for either.
+-- The jobs that stood in the way of an insert: the same id, or an unfinished job with the same unique key. Keys are each
+-- tenant's own; these are the keys of no tenant.
 SELECT id, type, status, scheduled_at, created_at, unique_key, tenant
 FROM {schema}.jobs
 WHERE id = ANY(:ids::uuid[])
@@ -7,7 +7,3 @@ UNION
 SELECT id, type, status, scheduled_at, created_at, unique_key, tenant
 FROM {schema}.jobs
 WHERE unique_key = ANY(:unique_keys::text[]) AND tenant IS NULL AND status IN ('pending', 'running')
-UNION
-SELECT id, type, status, scheduled_at, created_at, unique_key, tenant
-FROM {schema}.jobs
-WHERE unique_key = ANY(:unique_keys::text[]) AND tenant = ANY(:tenants::text[]) AND status IN ('pending', 'running')

@@ -61,7 +61,7 @@ class Runtime:
     async def copy(self, jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> int:
         """Write jobs by COPY and wake their workers."""
         queues: set[str] = set()
-        if self.database.scope.tenant is None:
+        if self.database.tenant is None:
             count = await copy(self.database, jobs, queues)
         else:  # row security refuses COPY
             async with translating("enqueue_many"), self.database.transaction() as connection:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -16,11 +16,12 @@ from jobplane.errors import ConfigurationError
 from jobplane.settings import DatabaseSettings, masked
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.failures import Reaction, reaction_to, sqlstate_of, translated
-from jobplane.store.scope import Connection as _Connection
-from jobplane.store.scope import Scope
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
 
 T = TypeVar("T")
-Connection: TypeAlias = _Connection
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 RETRIES_ON_SAME_CONNECTION: Final = 5
 STATEMENTS_KEPT: Final = 100
 """Prepared statements that a connection keeps: more than there are."""
@@ -59,7 +60,9 @@ class Database:
         tenant: str | None = None,
     ) -> None:
         self.settings = settings
-        self.scope = Scope(settings, setup, tenant)
+        self.tenant = tenant if settings.row_security else None
+        """The tenant that the server is told of; None where it does not ask."""
+        self._setup = setup
         self._size = size or settings.pool_max
         self._clock = clock
         self._retries = retries
@@ -87,10 +90,10 @@ class Database:
     async def fetch_on(
         self, connection: Connection, statement: Statement, values: Sequence[SQLValue]
     ) -> list[asyncpg.Record]:
-        """As `fetch_once`, on a connection of this database, outside of a transaction."""
-        if not self.scope:
+        """One statement on a connection that was opened here."""
+        if self.tenant is None:
             return await connection.fetch(statement.numbered, *values)
-        async with self.scope.transaction(connection):
+        async with self._within_transaction(connection):
             return await connection.fetch(statement.numbered, *values)
 
     async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -132,12 +135,17 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """As `connection`, inside a transaction. A cancelled one does not wait for the server to roll back."""
-        async with self.connection() as connection, self.scope.transaction(connection):
+        async with self.connection() as connection, self._within_transaction(connection):
             yield connection
+
+    async def set_locally(self, connection: Connection) -> None:
+        """At the begin of a transaction: what must end with it, since a pooler gives the next one to somebody else."""
+        if self.tenant is not None:
+            await connection.fetch(self.statement("tenant/enter").numbered, self.tenant)
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection of its own, outside of the pool: for LISTEN, and for the heartbeat's thread."""
-        return await connect(self.settings, self.scope.session, self._application_name)
+        return await connect(self.settings, self._setup, self._application_name)
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close all connections, by force after `timeout` seconds; the next use opens the pool again."""
@@ -147,6 +155,20 @@ class Database:
                 await asyncio.wait_for(pool.close(), timeout)
             except TimeoutError:
                 pool.terminate()
+
+    @asynccontextmanager
+    async def _within_transaction(self, connection: Connection) -> AsyncIterator[None]:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await self.set_locally(connection)
+            yield
+        except (TimeoutError, asyncio.CancelledError):
+            raise  # the connection is closed by whoever holds it, and the transaction with it
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await transaction.commit()
 
     async def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
         async with self._opening:

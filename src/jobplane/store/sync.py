@@ -76,7 +76,7 @@ class SyncDatabase:
 
         def action(connection: psycopg.Connection[DictRow]) -> Sequence[Row]:
             # Our own files, not anybody's input; psycopg asks for a literal to catch just that.
-            with self._scope(connection):
+            with self._told(connection):
                 return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
 
         return self._run(statement.name, action)
@@ -85,7 +85,7 @@ class SyncDatabase:
     def transaction(self) -> Iterator[psycopg.Connection[DictRow]]:
         """A connection inside a transaction; one try. Raises the DatabaseError that fits."""
         try:
-            with self._pool.connection() as connection, connection.transaction(), self._scope(connection):
+            with self._pool.connection() as connection, connection.transaction(), self._told(connection):
                 yield connection
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             cause = self._why(error)
@@ -139,28 +139,19 @@ class SyncDatabase:
             time.sleep(pause)
 
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
-        if self._settings.prepared_statements:
-            self._limit(connection, for_transaction=False)
+        milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
+        connection.execute(f"SET statement_timeout = {milliseconds}".encode())
 
     @contextmanager
-    def _scope(self, connection: psycopg.Connection[DictRow]) -> Iterator[None]:
-        # See jobplane.store.scope: the same for this driver.
-        if self._settings.prepared_statements and self._tenant is None:
+    def _told(self, connection: psycopg.Connection[DictRow]) -> Iterator[None]:
+        # The tenant must end with the transaction: a pooler gives the next one to somebody else.
+        if self._tenant is None:
             yield
             return
         with connection.transaction():
-            if not self._settings.prepared_statements:
-                self._limit(connection, for_transaction=True)
-            if self._tenant is not None:
-                enter = load("tenant/enter", self._settings.schema)
-                connection.execute(enter.pyformat.encode(), {"tenant": self._tenant})
+            enter = load("tenant/enter", self._settings.schema)
+            connection.execute(enter.pyformat.encode(), {"tenant": self._tenant})
             yield
-
-    def _limit(self, connection: psycopg.Connection[DictRow], *, for_transaction: bool) -> None:
-        milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
-        connection.execute(
-            "SELECT set_config('statement_timeout', %s, %s)", (str(milliseconds), for_transaction)
-        )
 
     def _why(self, error: Exception) -> Exception:
         # The pool connects in threads of its own and says only that it took too long: ask the server ourselves.

@@ -13,7 +13,7 @@ FOLDER = files(jobplane.sql)
 NAMES = sorted(
     f"{folder.name}/{file.name.removesuffix('.sql')}"
     for folder in FOLDER.iterdir()
-    if folder.is_dir() and folder.name not in ("migrations", "__pycache__")
+    if folder.is_dir() and folder.name not in ("migrations", "roles", "__pycache__")
     for file in folder.iterdir()
     if file.name.endswith(".sql")
 )

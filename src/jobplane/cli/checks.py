@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
 from jobplane.cli.present import span
+from jobplane.cli.rights import examine_rights
 from jobplane.client.queue import JobQueue
 from jobplane.errors import JobplaneError
 from jobplane.settings import DatabaseSettings
@@ -151,6 +152,11 @@ async def _clock(_settings: DatabaseSettings, connection: Connection) -> Finding
 # -- the schema --------------------------------------------------------------------------------------------
 
 
+async def _rights(settings: DatabaseSettings, connection: Connection) -> Finding:
+    ok, says, advice = await examine_rights(settings, connection)
+    return Finding("rights", ok=ok, says=says, advice=advice)
+
+
 async def _schema(settings: DatabaseSettings, _connection: Connection) -> Finding:
     # A database that is newer than the code, or was changed by hand, is what Migrator raises.
     steps = await Migrator(settings).status()
@@ -226,6 +232,7 @@ _SERVER: Final[Mapping[str, _Check]] = {
     "version": _version,
     "primary": _primary,
     "clock": _clock,
+    "rights": _rights,
     "schema": _schema,
 }
 _TABLES: Final[Mapping[str, _Check]] = {

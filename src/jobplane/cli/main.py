@@ -12,6 +12,8 @@ from jobplane.cli.enqueue import enqueue
 from jobplane.cli.jobs import jobs
 from jobplane.cli.migrate import migrate
 from jobplane.cli.queues import queues
+from jobplane.cli.roles import roles
+from jobplane.cli.tenants import tenants
 from jobplane.cli.worker import worker
 from jobplane.cli.workers import workers
 from jobplane.version import __version__
@@ -50,6 +52,8 @@ app.command()(enqueue)
 app.add_typer(jobs, name="jobs")
 app.add_typer(queues, name="queues")
 app.add_typer(workers, name="workers")
+app.add_typer(roles, name="roles")
+app.add_typer(tenants, name="tenants")
 app.command()(doctor)
 
 

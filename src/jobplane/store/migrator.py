@@ -26,6 +26,7 @@ from jobplane.settings import DatabaseSettings
 from jobplane.sql import channel, quoted
 from jobplane.store.database import connect
 from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.script import act_as_owner
 
 T = TypeVar("T")
 _FILE: Final = re.compile(r"(\d{3})_(\w+)\.up\.sql")
@@ -199,7 +200,9 @@ class Migrator:
         setup = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
         while True:
             try:
-                return await connect(self._settings, setup, "jobplane migrate", command_timeout=None)
+                connection = await connect(self._settings, setup, "jobplane migrate", command_timeout=None)
+                await act_as_owner(connection, self._schema)
+                return connection
             except (OSError, asyncpg.PostgresError) as error:
                 if reaction_to(error) is Reaction.FATAL or time.monotonic() > give_up:
                     raise translated(error, "connecting to migrate") from error

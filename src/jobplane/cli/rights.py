@@ -25,6 +25,8 @@ async def examine_rights(settings: DatabaseSettings, connection: Connection) -> 
         return None, "not looked at: the schema comes first", ""
     may = [words for purpose, words in _MAY.items() if not lacks[purpose]]
     if may:
+        # Who may do anything else may look anyway.
+        may = may[:-1] if len(may) > 1 and not lacks["viewer"] else may
         return True, f"this role may {', '.join(may)}", ""
     # What it has most of is what it is meant to be.
     purpose = min(("worker", "api"), key=lambda name: len(lacks[name]))

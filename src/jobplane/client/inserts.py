@@ -9,7 +9,7 @@ from uuid import UUID
 
 from jobplane.client.ops import wake
 from jobplane.client.steps import Pause, Query, Steps
-from jobplane.errors import DatabaseUnavailableError, shown
+from jobplane.errors import DatabaseUnavailableError, InvalidInputError, shown
 from jobplane.job import TERMINAL, EnqueueJobResult, NewJob
 from jobplane.sql import SQLValue
 from jobplane.store.rows import as_uuid, columns_of, parameters_of, result_of
@@ -52,13 +52,14 @@ def insert(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
 def _leaders(jobs: Sequence[NewJob]) -> list[NewJob]:
     # Of several wishes with one id or one unique key the first is written, and the others follow it.
     by_id: dict[UUID, NewJob] = {}
-    by_key: dict[str, NewJob] = {}
+    by_key: dict[tuple[object, object], NewJob] = {}
     leaders = []
     for job in jobs:
-        leader = by_id.get(job.id) or (by_key.get(job.unique_key) if job.unique_key else None) or job
+        key = (job.tenant, job.unique_key)
+        leader = by_id.get(job.id) or (by_key.get(key) if job.unique_key else None) or job
         by_id.setdefault(job.id, leader)
         if job.unique_key:
-            by_key.setdefault(job.unique_key, leader)
+            by_key.setdefault(key, leader)
         leaders.append(leader)
     return leaders
 
@@ -66,11 +67,20 @@ def _leaders(jobs: Sequence[NewJob]) -> list[NewJob]:
 def _find_twins(missing: Sequence[NewJob], results: dict[UUID, EnqueueJobResult]) -> Steps[None]:
     ids: list[SQLValue] = [str(job.id) for job in missing]
     keys: list[SQLValue] = [job.unique_key for job in missing if job.unique_key]
-    twins = yield Query("job/find_twins", {"ids": ids, "unique_keys": keys})
+    tenants: list[SQLValue] = list({job.tenant for job in missing if job.tenant})
+    if tenants:
+        args: dict[str, SQLValue] = {"ids": ids, "unique_keys": keys, "tenants": tenants}
+        twins = yield Query("job/find_tenants_twins", args)
+    else:
+        twins = yield Query("job/find_twins", {"ids": ids, "unique_keys": keys})
     by_id = {as_uuid(row["id"]): row for row in twins}
-    by_key = {row["unique_key"]: row for row in twins if row["status"] not in TERMINAL}
+    by_key = {(row["tenant"], row["unique_key"]): row for row in twins if row["status"] not in TERMINAL}
     for job in missing:
-        twin = by_id.get(job.id) or (by_key.get(job.unique_key) if job.unique_key else None)
+        twin = by_id.get(job.id)
+        if twin is not None and twin["tenant"] != job.tenant:
+            # Not even its status is theirs to know.
+            raise InvalidInputError("id", job.id, "must be new: a job of another tenant has it")
+        twin = twin or (by_key.get((job.tenant, job.unique_key)) if job.unique_key else None)
         if twin is not None:
             results[job.id] = result_of(twin, existing=True)
 

@@ -36,4 +36,5 @@ WHERE job.id = ANY (ARRAY(
 ))
 RETURNING
     job.id, job.type, job.payload, job.attempts, job.max_attempts, job.lease_epoch, job.queue, job.priority,
-    job.scheduled_at, job.created_at, job.started_at, job.unique_key, job.tags, job.progress, job.retry_policy
+    job.scheduled_at, job.created_at, job.started_at, job.unique_key, job.tags, job.progress, job.retry_policy,
+    job.tenant

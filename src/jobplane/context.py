@@ -65,6 +65,11 @@ class JobContext:
         return self._claim.epoch
 
     @property
+    def tenant(self) -> str | None:
+        """Whose job it is; None where nobody said."""
+        return self._claim.tenant
+
+    @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose records carry job_id, job_type and attempt."""
         if self._logger is None:
@@ -144,4 +149,5 @@ def job_of(claim: Claim) -> Job:
         unique_key=claim.unique_key,
         tags=claim.tags,
         progress=None if claim.progress is None else decode_json(claim.progress),
+        tenant=claim.tenant,
     )

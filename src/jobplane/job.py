@@ -89,6 +89,9 @@ class NewJob(Struct, frozen=True):
     tags: tuple[str, ...] | None = None
     retry_policy: str | None = None
     """A retry policy for this job alone, as JSON text (see jobplane.retry)."""
+    tenant: str | None = None
+    idempotency_key: str | None = None
+    """What the id was made from, if it was; not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,7 @@ class Job:
     result: JSONValue = field(default=None, repr=False)
     progress: JSONValue = None
     cancel_requested_at: datetime | None = None
+    tenant: str | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -160,6 +164,7 @@ class Claim(Struct):
     retry_policy: str | None
     crashes: int = 0
     """How many claims of it ended with their worker, in the last day."""
+    tenant: str | None = None
     lease_ends: float = 0.0
     """By this process's monotonic clock (seconds): from here on the job is no longer ours."""
 

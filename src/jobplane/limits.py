@@ -24,6 +24,7 @@ MAX_KEY_LENGTH: Final = 255
 MAX_TAGS: Final = 20
 MAX_RUNNING: Final = 100_000
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
+_TENANT: Final = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 
 
 def check_type(value: object) -> str:
@@ -76,6 +77,15 @@ def check_key(field: str, value: object) -> str:
     limit = f"must be 1 to {MAX_KEY_LENGTH} printable characters"
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_KEY_LENGTH or not value.isprintable():
         raise InvalidInputError(field, value, limit)
+    return value
+
+
+def check_tenant(value: object) -> str:
+    """A tenant: the characters of a type, and the dot, since tenants are often named by their domains."""
+    if not isinstance(value, str) or not _TENANT.fullmatch(value):
+        raise InvalidInputError(
+            "tenant", value, "must be 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-'"
+        )
     return value
 
 

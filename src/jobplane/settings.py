@@ -97,6 +97,11 @@ class DatabaseSettings:
         "JOBPLANE_DIRECT_URL",
         secret=True,
     )
+    row_security: bool = setting(
+        False,
+        "Tell the server the client's tenant in each transaction: jobplane tenants enable makes it ask.",
+        "JOBPLANE_ROW_SECURITY",
+    )
 
     def __post_init__(self) -> None:
         if not SCHEMA_PATTERN.fullmatch(self.schema):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -100,11 +100,18 @@ def sweeper_discards_unknown_types() -> None:
     claim, rescue = Store.claim, Store.rescue
 
     async def claiming(
-        self: Store, queue: str, types: Sequence[str], worker_id: str, lease: timedelta, limit: int
+        self: Store,
+        queue: str,
+        types: Sequence[str],
+        worker_id: str,
+        lease: timedelta,
+        limit: int,
+        *,
+        beyond: Sequence[tuple[int, tuple[datetime, UUID]]] = (),
     ) -> list[Claim]:
         known.clear()
         known.update(types)
-        return await claim(self, queue, types, worker_id, lease, limit)
+        return await claim(self, queue, types, worker_id, lease, limit, beyond=beyond)
 
     async def discarding(self: Store, limit: int = 500) -> list[tuple[UUID, str]]:
         statement = parse(

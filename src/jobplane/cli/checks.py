@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
 from jobplane.cli.present import span
+from jobplane.cli.rights import examine_rights
 from jobplane.client.queue import JobQueue
 from jobplane.errors import JobplaneError
 from jobplane.settings import DatabaseSettings
@@ -177,10 +178,7 @@ async def _snapshots(_settings: DatabaseSettings, connection: Connection) -> Fin
         )
     name = oldest["application_name"] or "no application_name"
     if oldest["pid"] is None:
-        who, advice = (
-            f"the prepared transaction {name}",
-            "commit it or roll it back: COMMIT PREPARED, ROLLBACK PREPARED",
-        )
+        who, advice = f"the prepared transaction {name}", "COMMIT PREPARED or ROLLBACK PREPARED"
     else:
         who = f"session {oldest['pid']} ({name}, {oldest['state']})"
         advice = (
@@ -196,6 +194,11 @@ async def _snapshots(_settings: DatabaseSettings, connection: Connection) -> Fin
 
 
 # -- the schema --------------------------------------------------------------------------------------------
+
+
+async def _rights(settings: DatabaseSettings, connection: Connection) -> Finding:
+    ok, says, advice = await examine_rights(settings, connection)
+    return Finding("rights", ok=ok, says=says, advice=advice)
 
 
 async def _schema(settings: DatabaseSettings, _connection: Connection) -> Finding:
@@ -277,6 +280,7 @@ _SERVER: Final[Mapping[str, _Check]] = {
     "primary": _primary,
     "clock": _clock,
     "snapshots": _snapshots,
+    "rights": _rights,
     "schema": _schema,
 }
 _TABLES: Final[Mapping[str, _Check]] = {

@@ -42,17 +42,20 @@ class Statement:
 
 
 @cache
-def load(name: str, schema: str = "control_plane", clock: str = "now()") -> Statement:
+def load(
+    name: str, schema: str = "control_plane", clock: str = "now()", verb: str | None = None
+) -> Statement:
     """The statement of sql/<name>.sql for a schema.
 
     Args:
         name: folder and file without the ending.
         schema: a name that jobplane.settings has checked; it is quoted here.
         clock: what to read the time from; anything but now() is for tests.
+        verb: which statement it says it is, where another way to do the same has another file.
     """
     text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
     # The statement says which it is: to who looks at pg_stat_activity, and to the history of transitions.
-    return parse(name, f"/* jobplane: {name} */\n{text}", schema, clock)
+    return parse(name, f"/* jobplane: {verb or name} */\n{text}", schema, clock)
 
 
 def parse(name: str, text: str, schema: str, clock: str = "now()") -> Statement:

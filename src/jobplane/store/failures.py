@@ -92,6 +92,11 @@ def translated(error: BaseException, doing: str) -> DatabaseError:
             )
         case Reaction.DEPLOY if state in ("42P01", "3F000", "42703", "42883"):
             return SchemaError(f"{message}. The tables do not fit this version: run jobplane migrate up.")
+        case Reaction.DEPLOY if state == "42501":
+            return StatementError(
+                f"{message}. The role lacks this right, or row security hides the row from its tenant: jobplane doctor "
+                "shows what the role may do."
+            )
         case _:
             return StatementError(message)
 

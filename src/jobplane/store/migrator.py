@@ -28,6 +28,7 @@ from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, translated
 from jobplane.store.locks import BRIEF_LOCKS, LOCK_TIMEOUT, taking_locks
 from jobplane.store.pooler import must_pass_pooler, past_pooler
+from jobplane.store.script import act_as_owner
 
 T = TypeVar("T")
 _FILE: Final = re.compile(r"(\d{3})_(\w+)\.up\.sql")
@@ -205,7 +206,9 @@ class Migrator:
         give_up = time.monotonic() + self._settings.patience.total_seconds()
         while True:
             try:
-                return await connect(settings, BRIEF_LOCKS, "jobplane migrate", command_timeout=None)
+                connection = await connect(settings, BRIEF_LOCKS, "jobplane migrate", command_timeout=None)
+                await act_as_owner(connection, self._schema)
+                return connection
             except (OSError, asyncpg.PostgresError) as error:
                 if reaction_to(error) is Reaction.FATAL or time.monotonic() > give_up:
                     raise translated(error, "connecting to migrate") from error

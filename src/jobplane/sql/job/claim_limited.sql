@@ -43,4 +43,5 @@ RETURNING
             WHERE crash.job_id = job.id AND crash.outcome = 'crashed' AND crash.ended_at > now() - interval '1 day'
         )
         ELSE 0
-    END AS crashes
+    END AS crashes,
+    job.tenant

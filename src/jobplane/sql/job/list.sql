@@ -30,7 +30,7 @@ SELECT
     job.id, job.type, job.payload::text AS payload, job.status, job.attempts, job.max_attempts, job.last_error,
     job.scheduled_at, job.started_at, job.completed_at, job.created_at, job.queue, job.priority, job.lease_epoch,
     job.lease_expires_at, job.worker_id, job.unique_key, job.tags, job.result::text AS result,
-    job.progress::text AS progress, job.cancel_requested_at, searched.searched_to
+    job.progress::text AS progress, job.cancel_requested_at, job.tenant, searched.searched_to
 FROM (
     SELECT CASE
         WHEN (SELECT count(*) FROM found) < :limit::bigint THEN (SELECT id FROM seen OFFSET :scan::bigint - 1 LIMIT 1)

@@ -115,12 +115,16 @@ async def _rate(run: FaultRun, name: str, *, wakes: bool) -> float:
     return count / (time.monotonic() - began)
 
 
+def _wake_nobody(self: Notifier, queue: str) -> None:
+    """In place of Notifier.wake."""
+
+
 @contextmanager
 def _silenced(silent: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002 - reads as a sentence
     """The other side of the comparison: a client that wakes nobody."""
     wake = Notifier.wake
     if silent:
-        Notifier.wake = lambda _self, _queue: None  # type: ignore[method-assign]
+        Notifier.wake = _wake_nobody  # type: ignore[method-assign]
     try:
         yield
     finally:

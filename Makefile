@@ -1,6 +1,6 @@
 # Every verb is one line that also works by hand. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system faults faults-long check lint types bench bench-peers lock clean
+.PHONY: help demo test test-system faults faults-long bugs check lint types bench bench-peers lock clean
 
 # The newest Python that really runs (a version manager's shim may exist and refuse) and can make a venv.
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -23,6 +23,9 @@ faults: .venv/.ready  ## break everything on purpose and check the promises: the
 
 faults-long: .venv/.ready  ## the same for hours, with more of everything (SEED=n repeats a run)
 	JOBPLANE_FAULTS_PROFILE=long $(if $(SEED),JOBPLANE_FAULTS_SEED=$(SEED)) .venv/bin/pytest tests/faults --timeout 7200
+
+bugs: .venv/.ready  ## plant 14 bugs that other queues had, one by one, and show that the fault suite catches each
+	.venv/bin/python -m tests.faults.bite
 
 check: lint types  ## everything but the tests: lint, types, layers, schema
 	.venv/bin/lint-imports --no-logo

@@ -8,6 +8,7 @@ JobplaneError
 ├── UnsupportedConnectionError   the caller's connection is of a kind (or colour) we cannot use
 ├── TaskDefinitionError          a handler cannot become a task
 ├── JobNotFoundError             no job has this id
+├── ScheduleNotFoundError        no schedule has this name
 ├── JobStateError                the job's status does not allow the request
 │   ├── AttemptsExhaustedError   a retry needs more attempts granted
 │   └── UniqueKeyTakenError      another unfinished job holds the unique key
@@ -65,6 +66,10 @@ class TaskDefinitionError(JobplaneError, TypeError):
 
 class JobNotFoundError(JobplaneError, LookupError):
     """No job has this id."""
+
+
+class ScheduleNotFoundError(JobplaneError, LookupError):
+    """No schedule has this name."""
 
 
 class JobStateError(JobplaneError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from typing import Unpack
 
 from jobplane import DatabaseError, EnqueueJobResult, InvalidInputError, JobPayload, JobQueue, new_job
@@ -20,13 +21,19 @@ class JournallingClient:
         self._journal = journal
 
     async def enqueue(
-        self, type: str, payload: JobPayload, *, key: str, **options: Unpack[JobQueueOptions]
+        self,
+        type: str,  # noqa: A002 - the column's name
+        payload: JobPayload,
+        *,
+        key: str,
+        **options: Unpack[JobQueueOptions],
     ) -> EnqueueJobResult:
         """One try. Raises what the call raised; the journal then says whether it may have happened."""
         call = uuid.uuid4().hex
         self._journal.write(event="invoke", op="enqueue", call=call, key=key)
         try:
-            made = await self.queue.enqueue(type, payload, idempotency_key=key, **options)
+            options["idempotency_key"] = key
+            made = await self.queue.enqueue(type, payload, **options)
         except InvalidInputError:
             self._journal.write(event="fail", op="enqueue", call=call, key=key)
             raise
@@ -37,7 +44,12 @@ class JournallingClient:
         return made
 
     async def enqueue_surely(
-        self, type: str, payload: JobPayload, *, key: str, **options: Unpack[JobQueueOptions]
+        self,
+        type: str,  # noqa: A002 - the column's name
+        payload: JobPayload,
+        *,
+        key: str,
+        **options: Unpack[JobQueueOptions],
     ) -> EnqueueJobResult:
         """As a careful caller does: again under the same key until there is an answer."""
         while True:
@@ -56,6 +68,10 @@ class JournallingClient:
             self._journal.write(event="ok", op="enqueue", call=calls[job.id], job=job.id)
 
 
-def jobs_of(type: str, payloads: list[JobPayload], **options: Unpack[JobQueueOptions]) -> list[NewJob]:
+def jobs_of(
+    type: str,  # noqa: A002 - the column's name
+    payloads: Sequence[JobPayload],
+    **options: Unpack[JobQueueOptions],
+) -> list[NewJob]:
     """Wishes for jobs of one type."""
     return [new_job(type, payload, options) for payload in payloads]

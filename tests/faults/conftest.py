@@ -16,7 +16,8 @@ import pytest
 from jobplane.embedded import EmbeddedServer
 from tests.conftest import _administer
 from tests.faults import bugs
-from tests.faults.run import FaultRun, Report
+from tests.faults.report import Report
+from tests.faults.run import FaultRun
 from tests.support import on_database
 
 _reports = pytest.StashKey[list[Report]]()

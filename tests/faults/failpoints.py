@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Concatenate, Final, ParamSpec, TypeAlias, TypeVar
+from typing import Final
 from uuid import UUID
 
 from jobplane.job import Claim
@@ -18,11 +18,6 @@ from jobplane.outcome import Outcome, Released
 from jobplane.store.schedules import ScheduleStore
 from jobplane.store.store import Store
 from jobplane.worker.executor import Executor
-
-P = ParamSpec("P")
-T = TypeVar("T")
-S = TypeVar("S")
-Method: TypeAlias = Callable[Concatenate[S, P], Awaitable[T]]
 
 
 class Failpoint:
@@ -38,49 +33,48 @@ class Failpoint:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def wrapped(
-    method: Method[S, P, T], *, before: Failpoint | None = None, after: Failpoint | None = None
-) -> Method[S, P, T]:
-    """The method, with places before and after it; the latter counts only if it found something to do."""
+def _wrap(owner: type, name: str, *, before: Failpoint | None = None, after: Failpoint | None = None) -> None:
+    """Give a method places before and after it; the latter counts only if the method found something to do."""
+    method: Callable[..., Awaitable[object]] = getattr(owner, name)
 
-    async def call(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def call(*args: object, **kwargs: object) -> object:
         if before is not None:
             before.reached()
-        answer = await method(self, *args, **kwargs)
+        answer = await method(*args, **kwargs)
         if after is not None and (answer or answer is None):
             after.reached()
         return answer
 
-    return call
+    setattr(owner, name, call)
 
 
 def _after_claim_commit(point: Failpoint) -> None:
-    Store.claim = wrapped(Store.claim, after=point)  # type: ignore[method-assign]
+    _wrap(Store, "claim", after=point)
 
 
 def _before_handler(point: Failpoint) -> None:
-    Executor._call = wrapped(Executor._call, before=point)  # type: ignore[method-assign]
+    _wrap(Executor, "_call", before=point)
 
 
 def _after_handler(point: Failpoint) -> None:
-    Executor._call = wrapped(Executor._call, after=point)  # type: ignore[method-assign]
+    _wrap(Executor, "_call", after=point)
 
 
 def _before_complete(point: Failpoint) -> None:
-    Store.complete = wrapped(Store.complete, before=point)  # type: ignore[method-assign]
+    _wrap(Store, "complete", before=point)
 
 
 def _after_complete_commit(point: Failpoint) -> None:
-    Store.complete = wrapped(Store.complete, after=point)  # type: ignore[method-assign]
+    _wrap(Store, "complete", after=point)
 
 
 def _in_heartbeat(point: Failpoint) -> None:
-    Store.renew = wrapped(Store.renew, before=point, after=point)  # type: ignore[method-assign]
+    _wrap(Store, "renew", before=point, after=point)
 
 
 def _in_sweep(point: Failpoint) -> None:
     # Before it, the duty is taken and nothing done; after it, what was taken back is not announced.
-    Store.rescue = wrapped(Store.rescue, before=point, after=point)  # type: ignore[method-assign]
+    _wrap(Store, "rescue", before=point, after=point)
 
 
 def _in_release(point: Failpoint) -> None:
@@ -100,7 +94,7 @@ def _in_release(point: Failpoint) -> None:
 
 def _in_cron_tx(point: Failpoint) -> None:
     # Before it, the tick is decided on and not made; after it, made and not announced.
-    ScheduleStore.tick = wrapped(ScheduleStore.tick, before=point, after=point)  # type: ignore[method-assign]
+    _wrap(ScheduleStore, "tick", before=point, after=point)
 
 
 _PLACES: Final[Mapping[str, Callable[[Failpoint], None]]] = {

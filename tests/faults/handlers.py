@@ -92,7 +92,7 @@ async def nap(ctx: JobContext) -> Snooze | None:
     """Comes back later once, which gives its attempt back."""
     note("start", ctx)
     note("end", ctx)
-    return Snooze(0.1) if ctx.epoch == 1 else None
+    return Snooze(timedelta(seconds=0.1)) if ctx.epoch == 1 else None
 
 
 @task(max_attempts=2)

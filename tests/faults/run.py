@@ -11,25 +11,25 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import asyncpg
 
-from jobplane import DatabaseSettings, JobQueue
-from jobplane.history.check import check as check_history
-from jobplane.history.figures import Figures, figures
-from jobplane.history.journal import read_journal
-from jobplane.history.record import History, Profile, Tick
-from jobplane.history.violations import Violation
+from jobplane import DatabaseSettings, Job, JobQueue
+from jobplane.history.check import check, examine
+from jobplane.history.figures import Figures, figures_of
+from jobplane.history.record import History, Profile
 from jobplane.store.database import Database
 from jobplane.store.history import HistoryStore
-from jobplane.store.rows import as_uuid
 from tests.faults.clients import JournallingClient
+from tests.faults.reading import read_history
+from tests.faults.report import Report, told
 from tests.support import Journal, WorkerProcess, until
 
 SQL: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -42,17 +42,6 @@ PROFILE: Final = Profile(
 """The test profile of the promises: recovery within 4 s."""
 SLOTS: Final = 8
 GRACE: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What is printed of one run."""
-
-    name: str
-    seed: int
-    seconds: float
-    figures: Figures
-    more: dict[str, object] = field(default_factory=dict)
 
 
 class FaultRun:
@@ -78,12 +67,15 @@ class FaultRun:
         self.random = random.Random(f"{name} {seed}")
         self.profile = PROFILE
         """How the workers of this run are set; to be changed before the first is spawned."""
+        self.allowance = timedelta(0)
+        """How long faults keep all workers from the server: recovery is promised where a free one reaches it."""
         self.journal = Journal(folder / "journal.jsonl")
         self.limits: dict[str, int] = {}
         """How many jobs of a queue may run at once, for the checker (I16)."""
         self.workers: list[WorkerProcess] = []
         self.kills = 0
         self._report = report
+        self._every_second: list[str] = []
         self._began = 0.0
         self._client: JobQueue | None = None
 
@@ -114,7 +106,7 @@ class FaultRun:
             url: another way to the database, such as a proxy's.
             prefix: comes before Python on the command line.
             targets: the module with the handlers.
-            environment: JOBPLANE_* settings over the profile's.
+            environment: settings over the profile's.
         """
         profile = {
             "JOBPLANE_LEASE": f"{self.profile.lease.total_seconds()}",
@@ -150,6 +142,7 @@ class FaultRun:
 
     async def every_second(self, schedule: str, queue: str) -> None:
         """Make a schedule of one `work` job a second; the checker then demands each of its ticks once (I17)."""
+        self._every_second.append(schedule)
         await self.fetch(
             "INSERT INTO control_plane.schedules (name, cron, type, queue, missed) "
             "VALUES ($1, '@every 1s', 'work', $2, 'all')",
@@ -183,16 +176,22 @@ class FaultRun:
         finally:
             await connection.close()
 
+    async def job(self, job_id: UUID) -> Job:
+        """A job that must be there."""
+        found = await self.queue.get_job(job_id)
+        assert found is not None, f"job {job_id} is gone"
+        return found
+
     async def completed(self, count: int, timeout: float = 120.0) -> None:
         """Wait until at least so many jobs are completed."""
         await self.until(lambda: self._has_completed(count), f"{count} jobs to complete", timeout)
 
-    async def until(self, check: Callable[[], Awaitable[bool]], what: str, timeout: float = 20.0) -> None:
+    async def until(self, done: Callable[[], Awaitable[bool]], what: str, timeout: float = 20.0) -> None:
         """Wait for something; if it does not come, say which promises are broken by now beside what is missing."""
         try:
-            await until(check, timeout)
+            await until(done, timeout)
         except AssertionError:
-            broken = self._told(check_history(await self.history(settled=True)))
+            broken = told(check(await self.history(settled=True)))
             raise AssertionError(
                 f"{self.name}, seed {self.seed}: waited {timeout} s for {what}\n{broken}"
             ) from None
@@ -234,20 +233,11 @@ class FaultRun:
 
     async def history(self, *, settled: bool = True) -> History:
         """What is known of the run so far."""
-        calls, executions = read_journal(
-            self.journal.path.read_text().splitlines() if self.journal.path.exists() else []
+        profile = replace(self.profile, sweep_interval=self.profile.sweep_interval + self.allowance)
+        found = await read_history(
+            self.url, self._journal_lines(), profile, settled=settled, every_second=self._every_second
         )
-        database = Database(DatabaseSettings(url=self.url))
-        found = await HistoryStore(database).read(self.profile, settled=settled)
-        ticks = tuple(await self._ticks())
-        return replace(
-            found,
-            calls=calls,
-            executions=executions,
-            ticks=ticks,
-            limits=self.limits,
-            expected_ticks=_every_second(ticks),
-        )
+        return replace(found, limits=self.limits)
 
     async def verdict(self, *, settled: bool = True, **more: object) -> Figures:
         """Fail on any violation, on a worker that ended by itself, and on what is left open; else the figures.
@@ -255,13 +245,11 @@ class FaultRun:
         `more` is printed beside them.
         """
         history = await self.history(settled=settled)
-        found = figures(history)
+        examined = examine(history)
+        found, violations = figures_of(examined), examined.violations
         seconds = asyncio.get_running_loop().time() - self._began
         self._report(Report(self.name, self.seed, seconds, found, more))
-        violations = check_history(history)
-        shown = (
-            f"{self.name}, seed {self.seed}: {len(violations)} violations\n{self._told(violations)}\n{found}"
-        )
+        shown = f"{self.name}, seed {self.seed}: {len(violations)} violations\n{told(violations)}\n{found}"
         assert not violations, shown
         for worker in self.workers:
             assert worker.process.poll() is None, (
@@ -289,35 +277,13 @@ class FaultRun:
         assert self._client is not None
         await self._client.close()
 
+    def _journal_lines(self) -> list[str]:
+        return self.journal.path.read_text().splitlines() if self.journal.path.exists() else []
+
     async def _has_completed(self, count: int) -> bool:
         return await self.count("completed") >= count
-
-    def _told(self, violations: Sequence[Violation]) -> str:
-        return "\n".join(f"{violation.promise}: {violation.says}" for violation in violations[:20])
-
-    async def _ticks(self) -> list[Tick]:
-        # By the jobs, not by the rows of schedule_ticks: their key would hide what it is there to prevent.
-        jobs = await self.fetch("SELECT id, tags FROM control_plane.jobs WHERE tags[1] LIKE 'schedule:%'")
-        return [
-            Tick(
-                schedule=job["tags"][0].removeprefix("schedule:"),
-                tick=datetime.fromisoformat(job["tags"][1].removeprefix("tick:")),
-                job_id=as_uuid(job["id"]),
-            )
-            for job in jobs
-        ]
 
     async def _connected(self) -> SQL:
         parts = urlsplit(self.url)
         assert parts.hostname is not None
         return await asyncpg.connect(self.url, server_settings={"application_name": "fault suite"})
-
-
-def _every_second(ticks: Sequence[Tick]) -> dict[str, frozenset[datetime]]:
-    """What a schedule of one tick a second must have made between its first and its last."""
-    expected = {}
-    for name in {tick.schedule for tick in ticks}:
-        moments = [tick.tick for tick in ticks if tick.schedule == name]
-        seconds = int((max(moments) - min(moments)).total_seconds())
-        expected[name] = frozenset(min(moments) + timedelta(seconds=second) for second in range(seconds + 1))
-    return expected

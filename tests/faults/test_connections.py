@@ -59,7 +59,7 @@ async def test_f7_a_listener_that_was_cut_off_listens_again(fault_run: FaultRun)
         async def has_begun(job: str = str(made.id)) -> bool:
             return run.starts()[job] > 0
 
-        await until(has_begun, 3)  # I13: not only after the poll interval
+        await run.until(has_begun, "a notified job to begin (I13), as the next poll is a minute away", 3)
         latencies.append(time.monotonic() - enqueued)
     await run.settle()
     await run.verdict(cuts=len(latencies), start_latency_max=f"{max(latencies) * 1000:.0f} ms")

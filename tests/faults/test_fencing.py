@@ -88,7 +88,7 @@ async def test_f19_a_job_whose_workers_die_runs_out_of_attempts(fault_run: Fault
         while claims < 4 and await worker.claim(lease=BRIEF):
             claims += 1
             await sweeper.rescue_one(run)
-    job = await run.queue.get_job(made.id)
+    job = await run.job(made.id)
     await run.verdict(settled=False)
     assert (claims, job.status, job.attempts, job.max_attempts) == (2, JobStatus.FAILED, 2, 2)
 
@@ -101,7 +101,7 @@ async def test_f22_a_sweeper_of_an_older_release_leaves_new_types_alone(fault_ru
         await newer.claim(lease=BRIEF, types=("work", "novel"))
         assert await older.claim() == []
         await older.rescue_one(run)
-        taken_back = await run.queue.get_job(made.id)
+        taken_back = await run.job(made.id)
         for again in await newer.claim(types=("work", "novel")):
             await newer.store.complete([again])
     await run.verdict()
@@ -121,7 +121,7 @@ async def test_f21_errors_that_no_database_stores_are_recorded_all_the_same(faul
 
     await run.until(has_failed, "the job to fail")
     await run.settle()
-    job = await run.queue.get_job(made.id)
+    job = await run.job(made.id)
     await run.verdict()
     assert job.attempts == 2, (
         f"I19: the outcome of the first attempt was not recorded as it was: {job.last_error}"
@@ -155,7 +155,7 @@ async def test_f24_a_job_with_a_unique_key_is_retried(fault_run: FaultRun) -> No
     await run.settle()
 
     async def has_ended() -> bool:
-        return bool((await run.queue.get_job(made.id)).status in (JobStatus.COMPLETED, JobStatus.FAILED))
+        return bool((await run.job(made.id)).status in (JobStatus.COMPLETED, JobStatus.FAILED))
 
     await run.until(has_ended, "the job to end")
     await run.settle()
@@ -192,13 +192,11 @@ async def test_f23_two_schedulers_make_a_tick_once(fault_run: FaultRun) -> None:
 
             async def is_due() -> bool:
                 looks = await first.schedules.due(0.0, 10)
-                return any(decide(look.watched, look.now) for look in looks)
+                return any(decide(look.watched, look.now).ticks for look in looks)
 
             await run.until(is_due, "a tick to be due")
             looks = [await one.schedules.due(0.0, 10) for one in (first, second)]
-            decisions = [
-                [made for look in seen if (made := decide(look.watched, look.now))] for seen in looks
-            ]
+            decisions = [[decide(look.watched, look.now) for look in seen] for seen in looks]
             await asyncio.gather(first.schedules.tick(decisions[0]), second.schedules.tick(decisions[1]))
         while claims := await first.claim(limit=10):
             await first.store.complete(claims)

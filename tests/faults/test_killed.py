@@ -28,7 +28,7 @@ SECONDS: Final = {"in_heartbeat": 2.0, "in_release": 2.0}
 
 async def test_f1_kill_9_of_random_workers(fault_run: FaultRun) -> None:
     """4 workers of 8 slots, one of them killed every 0.3 to 1 s and replaced."""
-    run, jobs = fault_run, 40_000 if fault_run.long else 4_000
+    run, jobs = fault_run, 200_000 if fault_run.long else 4_000
     await run.client.enqueue_many(
         jobs_of("work", [{"seconds": run.random.uniform(0.005, 0.06)} for _ in range(jobs)], max_attempts=50)
     )
@@ -40,6 +40,7 @@ async def test_f1_kill_9_of_random_workers(fault_run: FaultRun) -> None:
         await asyncio.sleep(run.random.uniform(0.3, 1.0))
         await run.kill(run.random.choice(run.workers))
         run.spawn()
+    await run.completed(jobs, 600)
     await run.settle()
 
     figures = await run.verdict(kills=run.kills)

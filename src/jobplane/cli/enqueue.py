@@ -89,7 +89,7 @@ def enqueue(  # noqa: PLR0913 - each option of a job is one here
     With --wait the exit code is 0 when it completed, and 1 when it failed or was cancelled.
     """
     with expected_errors():
-        document = _payload_of(payload)
+        document = payload_of(payload)
         options = _options_of(
             delay=None if delay is None else _length_of(delay),
             scheduled_at=None if at is None else _time_of(at),
@@ -141,7 +141,8 @@ def _options_of(**options: object) -> JobQueueOptions:
     return cast("JobQueueOptions", {name: value for name, value in options.items() if value is not None})
 
 
-def _payload_of(text: str) -> JobPayload:
+def payload_of(text: str) -> JobPayload:
+    """A payload as typed on a command line, in a file or on stdin. Raises InvalidInputError."""
     source = "PAYLOAD"
     try:
         if text == "-":

@@ -13,6 +13,7 @@ from jobplane.cli.history import history
 from jobplane.cli.jobs import jobs
 from jobplane.cli.migrate import migrate
 from jobplane.cli.queues import queues
+from jobplane.cli.schedules import schedules
 from jobplane.cli.verify import verify
 from jobplane.cli.worker import worker
 from jobplane.cli.workers import workers
@@ -51,6 +52,7 @@ app.command()(worker)
 app.command()(enqueue)
 app.add_typer(jobs, name="jobs")
 app.add_typer(queues, name="queues")
+app.add_typer(schedules, name="schedules")
 app.add_typer(workers, name="workers")
 app.command()(doctor)
 app.add_typer(history, name="history")

@@ -1,13 +1,15 @@
-"""What the clients answer about queues, workers and pages of jobs."""
+"""What the clients answer about queues, schedules, workers and pages of jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from uuid import UUID
 
-from jobplane.job import Job, JobStatus
+from jobplane.job import Job, JobPayload, JobStatus
+from jobplane.schedule import Missed
 
 
 class CancelResult(Enum):
@@ -52,6 +54,40 @@ class QueueInfo:
     """How many of its jobs may run at once, everywhere; None: as many as its workers have slots."""
     estimated: bool = False
     """Whether `due` and `later` are estimates: more jobs wait than are counted one by one (about 10,000)."""
+
+
+class ScheduleChange(Enum):
+    """What create_schedule did."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleInfo:
+    """One schedule, as of now."""
+
+    name: str
+    cron: str
+    timezone: str
+    type: str
+    payload: JobPayload = field(repr=False)
+    queue: str
+    priority: int
+    max_attempts: int
+    unique_key: str | None
+    tags: tuple[str, ...]
+    missed: Missed
+    missed_cap: int
+    paused_at: datetime | None
+    created_at: datetime
+    last_tick: datetime | None
+    """The newest tick that was made."""
+    last_job_id: UUID | None
+    """Its job; there is none of this id when an unfinished job had the unique key."""
+    next_tick: datetime | None
+    """None while it is paused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from uuid import UUID
 from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
 from jobplane.client.runtime import Runtime, insert_many_on, on_connection, perform
+from jobplane.client.scheduling import AsyncScheduling
 from jobplane.client.steps import Steps
 from jobplane.client.sync import SyncJobQueue
 from jobplane.client.tasks import TaskDecorator
@@ -23,7 +24,7 @@ from jobplane.task import JobQueueOptions, Registry, ScheduleOptions, new_job, w
 T = TypeVar("T")
 
 
-class JobQueue:
+class JobQueue(AsyncScheduling):
     """Enqueue jobs and look after them, from one event loop.
 
     Nothing is connected before the first use. Use it as `async with`, or call `close()` at the end.
@@ -217,7 +218,7 @@ class JobQueue:
             JobNotFoundError: there is no such job.
         """
         queue = await self._run(ops.retry(job_id, extra_attempts))
-        self._running().notifier.wake(queue)
+        self._wake(queue)
 
     async def cancel(self, job_id: UUID) -> CancelResult:
         """A pending job never starts; a running one is told to stop.
@@ -226,7 +227,7 @@ class JobQueue:
         """
         result = await self._run(ops.cancel(job_id))
         if result is CancelResult.REQUESTED:
-            self._running().notifier.wake(f"cancel:{job_id}")
+            self._wake(f"cancel:{job_id}")
         return result
 
     async def pause_queue(self, name: str) -> None:
@@ -236,7 +237,7 @@ class JobQueue:
     async def resume_queue(self, name: str) -> None:
         """Let workers claim from a queue again."""
         await self._run(ops.resume_queue(name))
-        self._running().notifier.wake(name)
+        self._wake(name)
 
     async def limit_queue(self, name: str, max_running: int | None) -> None:
         """Let at most so many jobs of a queue run at once, over all workers, from the next claim on.
@@ -249,7 +250,7 @@ class JobQueue:
         Raises InvalidInputError for a value outside its limit.
         """
         await self._run(ops.limit_queue(name, max_running))
-        self._running().notifier.wake(f"limit:{name}")
+        self._wake(f"limit:{name}")
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -276,6 +277,9 @@ class JobQueue:
 
     async def _run(self, steps: Steps[T]) -> T:
         return await perform(steps, self._running().run)
+
+    def _wake(self, word: str) -> None:
+        self._running().notifier.wake(word)
 
     def _running(self) -> Runtime:
         # A pool belongs to one event loop; a client that lives across several (tests, scripts) starts afresh.

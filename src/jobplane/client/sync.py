@@ -13,6 +13,7 @@ from uuid import UUID
 
 from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.scheduling import SyncScheduling
 from jobplane.client.steps import Pause, Query, Steps
 from jobplane.errors import DatabaseError
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SyncJobQueue:
+class SyncJobQueue(SyncScheduling):
     """Enqueue jobs and look after them, without await. Safe to share between threads.
 
     The arguments are those of JobQueue. Each operation does what its namesake there does.

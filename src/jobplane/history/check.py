@@ -75,7 +75,7 @@ class Examiner:
         known = self.lives.of
         yield from chain(
             self._spans.check(history.now),
-            check_rows(history),
+            check_rows(history, known),
             check_agreement(history, known),
             check_calls(history, known),
             check_executions(history, known),

@@ -20,6 +20,7 @@ torn: a process that is killed while it writes, or a disk that is full, leaves s
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, cast
@@ -48,8 +49,8 @@ def read_journal(lines: Iterable[str]) -> tuple[Calls, Executions]:
         entry = _entry_of(line)
         if entry is None:
             continue
-        event = entry.get("event")
-        if event == "invoke" or event in _ANSWERS:
+        event = str(entry.get("event"))
+        if "call" in entry and (event == "invoke" or event in _ANSWERS):
             _take_call(calls, entry)
         elif event in _EXECUTIONS:
             execution = _execution_of(entry)
@@ -116,4 +117,8 @@ def _text(value: object) -> str | None:
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    try:
+        number = float(value) if isinstance(value, int | float) else 0.0
+    except OverflowError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0

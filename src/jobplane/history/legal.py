@@ -33,9 +33,11 @@ def is_legal(now: Transition) -> bool:
         # Someone with a SQL client: may do what jobplane might have done, but cannot hold a claim.
         return before is after or (after is not JobStatus.RUNNING and may_follow(before, after))
     if before is after and _STATUS_STAYS.get(now.verb) is before:
-        return True
+        # Only a renewal moves the lease.
+        return now.verb == "renew" or now.lease_is == now.lease_was
     sources, targets = TRANSITIONS.get(now.verb, (frozenset(), frozenset()))
-    return before in sources and after in targets
+    # A claim begins with a lease, and nothing else that changes the status leaves one.
+    return before in sources and after in targets and (now.verb == "claim") is (now.lease_is is not None)
 
 
 def is_of_the_holder(now: Transition) -> bool:

@@ -24,13 +24,13 @@ from jobplane.history.violations import (
 from jobplane.job import TERMINAL, JobStatus
 
 
-def check_rows(history: History) -> Iterator[Violation]:
+def check_rows(history: History, lives: Mapping[UUID, Life]) -> Iterator[Violation]:
     """What no row may look like, whether or not a history was kept (I4, I5, I6, I7, I11, I15)."""
     holders: dict[str, UUID] = {}
     for row in history.rows:
         if not row.adopted:
             yield from _impossible(row)
-        if row.attempts > row.max_attempts:
+        if row.attempts > row.max_attempts and row.job_id not in lives:
             yield TooManyAttempts(
                 row.job_id, f"job {row.job_id} has begun {row.attempts} attempts of {row.max_attempts}"
             )

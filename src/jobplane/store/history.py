@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Final
 
 import asyncpg
 
@@ -37,7 +37,7 @@ class HistoryStore:
     """The history of one database.
 
     Args:
-        database: where it is. Switching and reading use connections of their own, outside of its pool.
+        database: where it is. All but pruning use connections of their own, outside of its pool.
     """
 
     def __init__(self, database: Database) -> None:
@@ -53,8 +53,8 @@ class HistoryStore:
 
     async def since(self) -> datetime | None:
         """Since when it is kept without a break; None while it is not kept."""
-        rows = await self._database.fetch(self._database.statement("history/since"), {})
-        return cast("datetime", rows[0]["since"]) if rows else None
+        async with self.snapshot() as snapshot:
+            return snapshot.since
 
     async def is_on(self) -> bool:
         """Whether it is kept."""

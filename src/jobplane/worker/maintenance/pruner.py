@@ -36,7 +36,7 @@ class Pruner(Service):
                 total += pruned
             if total:
                 self._events.emit(JobsPruned(total))
+            await self._store.forget_workers(FORGET_WORKERS_AFTER)
             while await self._history.prune(self._settings.keep_history, HISTORY_BATCH) == HISTORY_BATCH:
                 pass
-            await self._store.forget_workers(FORGET_WORKERS_AFTER)
         return jittered(INTERVAL.total_seconds())

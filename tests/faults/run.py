@@ -72,6 +72,8 @@ class FaultRun:
         self.journal = Journal(folder / "journal.jsonl")
         self.limits: dict[str, int] = {}
         """How many jobs of a queue may run at once, for the checker (I16)."""
+        self.ordered_queues: frozenset[str] = frozenset()
+        """Queues whose order of claims the checker follows (I14)."""
         self.workers: list[WorkerProcess] = []
         self.kills = 0
         self._report = report
@@ -237,7 +239,7 @@ class FaultRun:
         found = await read_history(
             self.url, self._journal_lines(), profile, settled=settled, every_second=self._every_second
         )
-        return replace(found, limits=self.limits)
+        return replace(found, limits=self.limits, ordered_queues=self.ordered_queues)
 
     async def verdict(self, *, settled: bool = True, **more: object) -> Figures:
         """Fail on any violation, on a worker that ended by itself, and on what is left open; else the figures.

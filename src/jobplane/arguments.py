@@ -30,6 +30,13 @@ class _PydanticModel(Protocol):
     def model_validate(cls, value: object) -> object: ...
 
 
+@runtime_checkable
+class _PydanticError(Protocol):
+    def errors(
+        self, *, include_url: bool, include_context: bool, include_input: bool
+    ) -> list[dict[str, object]]: ...
+
+
 class Arguments:
     """How one handler's parameters travel.
 
@@ -150,5 +157,16 @@ def _decode_model(expected: type, value: object) -> object:
     if isinstance(value, expected):
         return value
     if issubclass(expected, _PydanticModel):
-        return expected.model_validate(value)
+        try:
+            return expected.model_validate(value)
+        except ValueError as error:
+            raise ValueError(_without_input(error)) from None
     raise TypeError(f"{expected.__name__} is not a type that JSON can hold")
+
+
+def _without_input(error: ValueError) -> str:
+    # pydantic's own text quotes the value that does not fit, and this ends in last_error: only where and why.
+    if not isinstance(error, _PydanticError):
+        return str(error)
+    told = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, cast('tuple[object]', one['loc'])))}: {one['msg']}" for one in told)

@@ -90,6 +90,9 @@ class NewJob(Struct, frozen=True):
     retry_policy: str | None = None
     """A retry policy for this job alone, as JSON text (see jobplane.retry)."""
 
+    def __repr__(self) -> str:
+        return f"NewJob(id={self.id!r}, type={self.type!r}, queue={self.queue!r})"  # and no payload
+
 
 @dataclass(frozen=True, slots=True)
 class EnqueueJobResult:
@@ -160,6 +163,12 @@ class Claim(Struct):
     retry_policy: str | None
     lease_ends: float = 0.0
     """By this process's monotonic clock (seconds): from here on the job is no longer ours."""
+
+    def __repr__(self) -> str:
+        return (  # and no payload
+            f"Claim(id={self.id!r}, type={self.type!r}, queue={self.queue!r}, epoch={self.epoch}, "
+            f"attempt={self.attempt} of {self.max_attempts})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from jobplane.cli.demo_ground import KEYS, TAG, Ground, Server, as_someone
+from jobplane.cli.demo_ground import TAG, Ground, Server, as_someone
 from jobplane.cli.demo_projects import Project
 from jobplane.job import Job, JobStatus
 from jobplane.settings import DatabaseSettings
@@ -148,8 +148,7 @@ async def _is_refused(server: Server, each: Provisioned, state: str) -> bool:
 async def _has_key(ground: Ground, each: Provisioned) -> bool:
     async with ground.database.connection() as connection:
         kept = await connection.fetchval(
-            f"SELECT sha256 FROM {KEYS}.api_keys WHERE project_id = $1",  # noqa: S608 - a constant
-            each.project.id,
+            "SELECT sha256 FROM control_plane_demo.api_keys WHERE project_id = $1", each.project.id
         )
         return bool(kept == hashlib.sha256(each.api_key.encode()).digest())
 

@@ -11,7 +11,7 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ import asyncpg
 
 from jobplane.errors import MigrationError
 from jobplane.settings import DatabaseSettings
-from jobplane.sql import channel, quoted
+from jobplane.sql import SQLValue, channel, load, quoted
 from jobplane.store.database import connect
 from jobplane.store.failures import Reaction, reaction_to, translated
 
@@ -83,6 +83,15 @@ def sql_of(migration: Migration, schema: str, *, down: bool = False) -> str:
     return text.replace("{schema}", quoted(schema)).replace("{channel}", channel(schema))
 
 
+def record_of(migration: Migration, schema: str, *, down: bool = False) -> str:
+    """The line of a migration in the log, or its removal, as text; empty where there is no log at that point."""
+    if down:
+        forget = load("migration/forget", schema)
+        return forget.written_out({"version": migration.version}) if migration.version > 2 else ""
+    rows = _recorded_with(migration)
+    return load("migration/record_once", schema).written_out(_lines(rows)) if rows else ""
+
+
 class Migrator:
     """Brings one database to a version of the schema."""
 
@@ -125,31 +134,46 @@ class Migrator:
         return done
 
     async def _apply(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
-        record = f"INSERT INTO {self._log} (version, name, checksum) VALUES {_row_of(migration)}"  # noqa: S608
-        # The log itself is made by version 2, which therefore records version 1 as well.
-        if migration.version == 1:
-            record = ""
-        elif migration.version == 2:
-            record += f", {_row_of(migrations()[0])}"
+        async def record() -> None:
+            if rows := _recorded_with(migration):
+                statement = load("migration/record", self._schema)
+                await connection.execute(statement.numbered, *statement.positions(_lines(rows)))
+
         await self._run(connection, migration, sql_of(migration, self._schema), record)
 
     async def _undo(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
-        record = ""
-        if migration.version > 2:
-            record = f"DELETE FROM {self._log} WHERE version = {migration.version}"  # noqa: S608
+        async def record() -> None:
+            if migration.version > 2:
+                await connection.execute(load("migration/forget", self._schema).numbered, migration.version)
+
         await self._run(connection, migration, sql_of(migration, self._schema, down=True), record)
 
     async def _run(
-        self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration, text: str, record: str
+        self,
+        connection: asyncpg.Connection[asyncpg.Record],
+        migration: Migration,
+        text: str,
+        record: Callable[[], Awaitable[None]],
     ) -> None:
         if text.startswith("-- online"):
             await self._patiently(
                 migration, _running_online(connection, _statements(text)), "may be repeated"
             )
-            await connection.execute(record)
-        else:
-            whole = f"BEGIN;\n{text};\n{record};\nCOMMIT;"
-            await self._patiently(migration, _running(connection, whole), "was rolled back")
+            await record()
+            return
+
+        async def whole() -> None:
+            try:
+                await connection.execute("BEGIN")
+                await connection.execute(text)
+                await record()
+                await connection.execute("COMMIT")
+            except asyncpg.PostgresError:
+                if not connection.is_closed():
+                    await connection.execute("ROLLBACK")
+                raise
+
+        await self._patiently(migration, whole, "was rolled back")
 
     async def _patiently(self, migration: Migration, action: Callable[[], Awaitable[T]], now: str) -> T:
         # A short lock_timeout and many tries: a migration never makes the whole queue wait behind it.
@@ -167,7 +191,7 @@ class Migrator:
     async def _applied(self, connection: asyncpg.Connection[asyncpg.Record]) -> dict[int, datetime]:
         if await connection.fetchval("SELECT to_regclass($1)", self._log) is None:
             return {}
-        rows = await connection.fetch(f"SELECT version, name, checksum, applied_at FROM {self._log}")  # noqa: S608
+        rows = await connection.fetch(load("migration/list", self._schema).numbered)
         known = {migration.version: migration for migration in migrations()}
         for row in rows:
             migration = known.get(row["version"])
@@ -196,10 +220,13 @@ class Migrator:
 
     async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
         give_up = time.monotonic() + self._settings.patience.total_seconds()
-        setup = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
         while True:
             try:
-                return await connect(self._settings, setup, "jobplane migrate", command_timeout=None)
+                connection = await connect(
+                    self._settings, application_name="jobplane migrate", command_timeout=None
+                )
+                await _set_lock_timeout(connection, LOCK_TIMEOUT)
+                return connection
             except (OSError, asyncpg.PostgresError) as error:
                 if reaction_to(error) is Reaction.FATAL or time.monotonic() > give_up:
                     raise translated(error, "connecting to migrate") from error
@@ -221,20 +248,27 @@ class Migrator:
                 await connection.fetchval("SELECT pg_advisory_unlock($1)", key)
 
 
-def _row_of(migration: Migration) -> str:
-    return f"({migration.version}, '{migration.name}', '{migration.checksum}')"
+def _recorded_with(migration: Migration) -> tuple[Migration, ...]:
+    # The log itself is made by version 2, which therefore records version 1 as well.
+    match migration.version:
+        case 1:
+            return ()
+        case 2:
+            return migrations()[:2]
+        case _:
+            return (migration,)
 
 
-def _running(connection: asyncpg.Connection[asyncpg.Record], text: str) -> Callable[[], Awaitable[str]]:
-    async def run() -> str:
-        try:
-            return await connection.execute(text)
-        except asyncpg.PostgresError:
-            if not connection.is_closed():
-                await connection.execute("ROLLBACK")
-            raise
+def _lines(rows: Sequence[Migration]) -> dict[str, SQLValue]:
+    return {
+        "versions": [row.version for row in rows],
+        "names": [row.name for row in rows],
+        "checksums": [row.checksum for row in rows],
+    }
 
-    return run
+
+async def _set_lock_timeout(connection: asyncpg.Connection[asyncpg.Record], patience: str) -> None:
+    await connection.execute("SELECT set_config('lock_timeout', $1, false)", patience)
 
 
 def _running_online(
@@ -246,9 +280,9 @@ def _running_online(
         for statement in statements:
             # CONCURRENTLY waits for whoever still reads, and nobody queues behind it: it need not hurry.
             patience = "0" if "CONCURRENTLY" in statement else LOCK_TIMEOUT
-            await connection.execute(f"SET lock_timeout = '{patience}'")
+            await _set_lock_timeout(connection, patience)
             await connection.execute(statement)
-        await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        await _set_lock_timeout(connection, LOCK_TIMEOUT)
 
     return run
 

@@ -5,7 +5,7 @@ This module imports nothing of jobplane's; every other module speaks its words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -141,6 +141,17 @@ class Job:
     def is_terminal(self) -> bool:
         """Whether the job has ended (until an explicit retry)."""
         return self.status in TERMINAL
+
+
+def tags_of(column: Iterable[object]) -> tuple[str, ...]:
+    """The tags in a row's array. A foreign producer may have put NULLs into it, or arrays of arrays."""
+    tags: list[str] = []
+    for value in column:
+        if isinstance(value, str):
+            tags.append(value)
+        elif isinstance(value, Iterable):
+            tags.extend(tags_of(value))
+    return tuple(tags)
 
 
 class Claim(Struct):

@@ -75,11 +75,16 @@ def decode_json(text: str) -> JSONValue:
     of more than 4300 digits read as infinite, and what nests deeper than Python reaches as its own text.
     """
     try:
+        return _decoded(text)
+    except RecursionError:
+        return text
+
+
+def _decoded(text: str) -> JSONValue:
+    try:
         value: JSONValue = _decoder.decode(text)
     except msgspec.ValidationError:
         value = json.loads(text, parse_int=_whole)
-    except RecursionError:
-        value = text
     return value
 
 

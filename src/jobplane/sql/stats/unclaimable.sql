@@ -1,5 +1,6 @@
 -- Due jobs that no living worker can run: nobody serves the queue, or nobody there knows the type.
-SELECT job.queue, job.type, count(*) AS jobs, min(job.scheduled_at) AS oldest_due_at
+SELECT job.queue, job.type, count(*) AS jobs,
+    LEAST(GREATEST(min(job.scheduled_at), '0001-02-01Z'), '9999-11-30Z') AS oldest_due_at
 FROM {schema}.jobs AS job
 WHERE job.status = 'pending'
     AND job.scheduled_at <= now()

@@ -7,13 +7,17 @@ pydantic models are recognised by their methods, so that pydantic stays optional
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
-from typing import Protocol, cast, get_type_hints, runtime_checkable
+from typing import Final, Protocol, cast, get_type_hints, runtime_checkable
 
 import msgspec
 
 from jobplane.context import JobContext
 from jobplane.errors import InvalidArgumentsError, TaskDefinitionError
+
+# msgspec quotes a value that is no member of an enum; the place that follows says enough, and the value may be private.
+_QUOTED_VALUE: Final = re.compile(r"(Invalid (?:enum )?value).*?(?= - at `[^`]*`$|$)", re.DOTALL)
 
 
 class Handler(Protocol):
@@ -81,8 +85,9 @@ class Arguments:
         try:
             values = self._decoder.decode(payload)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            told = _QUOTED_VALUE.sub(r"\1", str(error))
             raise InvalidArgumentsError(
-                "arguments", str(error), f"must fit {self._name}{self._signature}"
+                "arguments", told, f"must fit {self._name}{self._signature}"
             ) from error
         return {name: getattr(values, name) for name in self._fields}
 

@@ -159,7 +159,7 @@ async def _nothing_of_failures(
     failed = [project.id.hex for project in projects if jobs[project.unique_key].status is JobStatus.FAILED]
     async with ground.database.connection() as connection:
         left = await connection.fetchval(
-            "SELECT count(*) FROM unnest($1::text[]) AS id WHERE EXISTS ("
+            "SELECT count(*) FROM pg_catalog.unnest($1::text[]) AS id WHERE EXISTS ("
             "SELECT FROM pg_roles WHERE position(id IN rolname) > 0) "
             "OR EXISTS (SELECT FROM pg_database WHERE position(id IN datname) > 0)",
             failed,
@@ -172,9 +172,9 @@ async def _no_secret_told(ground: Ground, made: Sequence[Provisioned], worker_lo
     told = [secret for each in made for secret in (each.password, each.api_key)]
     async with ground.database.connection() as connection:
         query = await connection.fetchval(
-            "SELECT format('SELECT DISTINCT secret FROM unnest($1::text[]) AS secret, %1$I.jobs AS job "
+            "SELECT pg_catalog.format('SELECT DISTINCT secret FROM pg_catalog.unnest($1::text[]) AS secret, %1$I.jobs AS job "
             "LEFT JOIN %1$I.job_attempts AS attempt ON attempt.job_id = job.id "
-            "WHERE job.tags @> ARRAY[%2$L] AND (position(secret IN job::text) > 0 "
+            "WHERE job.tags OPERATOR(pg_catalog.@>) ARRAY[%2$L] AND (position(secret IN job::text) > 0 "
             "OR position(secret IN attempt::text) > 0)', $1::text, $2::text)",
             ground.server.settings.schema,
             TAG,

@@ -15,7 +15,8 @@ FROM {schema}.jobs
 WHERE (:status::text IS NULL OR status = :status)
     AND (:type::text IS NULL OR type = :type)
     AND (:queue::text IS NULL OR queue = :queue)
-    AND (:tag::text IS NULL OR tags @> ARRAY[:tag])
+    -- The catalogue's own operator: someone's @> (text[], text[]) in public would fit better than its anyarray.
+    AND (:tag::text IS NULL OR tags OPERATOR(pg_catalog.@>) ARRAY[:tag])
     -- Keyset: ids sort by time, and a page costs the same wherever it is.
     AND (:before::uuid IS NULL OR id < :before)
 ORDER BY id DESC

@@ -10,7 +10,8 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -25,7 +26,7 @@ from jobplane.errors import DatabaseError
 from jobplane.settings import resolve
 from jobplane.store.database import connect
 from tests.cli.commands import Background, CommandLine
-from tests.support import until
+from tests.support import scratch_base, until
 
 SYSTEMS: Final = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
 """The programs of the system's own PostgreSQLs."""
@@ -159,8 +160,10 @@ async def test_verify_full_without_an_authority_says_what_is_missing(
     not SYSTEMS,
     reason="LOUD: no PostgreSQL of the system, and the embedded one has no TLS: verify-full is untested here",
 )
-async def test_verify_full_takes_a_server_whose_name_its_certificate_has_and_no_other(tmp_path: Path) -> None:
-    server, authority = _server_with_tls(tmp_path)
+async def test_verify_full_takes_a_server_whose_name_its_certificate_has_and_no_other(
+    open_folder: Path,
+) -> None:
+    server, authority = _server_with_tls(open_folder)
     rest = f"?sslmode=verify-full&sslrootcert={authority}"
     try:
         by_name = resolve(
@@ -179,26 +182,17 @@ async def test_verify_full_takes_a_server_whose_name_its_certificate_has_and_no_
     assert "mismatch" in str(caught.value)
 
 
-def test_the_files_of_the_embedded_server_are_their_owners_alone(tmp_path: Path) -> None:
-    folder = _passable(tmp_path)
-    server = EmbeddedServer(folder / "data", fsync=False)
+def test_the_files_of_the_embedded_server_are_their_owners_alone(open_folder: Path) -> None:
+    server = EmbeddedServer(open_folder / "data", fsync=False)
     with server:
-        beside = [path for path in folder.iterdir() if path.is_file()]
+        beside = [path for path in open_folder.iterdir() if path.is_file()]
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in beside}
         lines = _command_lines() if Path("/proc/self/cmdline").exists() else {}
 
         assert modes
         assert {name: mode & 0o077 for name, mode in modes.items()} == dict.fromkeys(modes, 0)
-        assert (folder / "data.password").read_text("ascii") in server.url()
+        assert (open_folder / "data.password").read_text("ascii") in server.url()
         assert [line for line in lines.values() if _password(server.url()) in line] == []
-
-
-def _passable(folder: Path) -> Path:
-    # The account that runs the server must be able to enter, and pytest's own folders are private.
-    for parent in (folder, *folder.parents):
-        if parent.stat().st_uid == os.geteuid() and parent.name.startswith(("pytest", "test_", folder.name)):
-            parent.chmod(0o755)
-    return folder
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
@@ -216,7 +210,7 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def _server_with_tls(folder: Path) -> tuple[EmbeddedServer, Path]:
-    certificate, key = _certificate(_passable(folder))
+    certificate, key = _certificate(folder)
     files = {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key)}
     server = EmbeddedServer(folder / "data", bin_dir=SYSTEMS[-1], fsync=False, settings=files)
     account = server_account(server.data_dir)

@@ -35,6 +35,15 @@ TASKS: Final = (
 )
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that the account of a server can enter: pytest's own are private."""
+    folder = Path(tempfile.mkdtemp(prefix="jobplane-security-", dir=scratch_base()))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _password(url: str) -> str:
     found = urlsplit(url).password
     assert found, "the test's server asks for a password"

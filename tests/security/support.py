@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
 from typing import Final
+
+from hypothesis import HealthCheck, settings
 
 from tests.factories import SQL
 
@@ -31,3 +35,20 @@ HOSTILE: Final = (
 async def catalogue(sql: SQL) -> list[str]:
     """All relations, functions, schemas, roles and triggers that there are."""
     return sorted(row[0] for row in await sql.fetch(_CATALOGUE))
+
+
+LONG: Final = os.environ.get("JOBPLANE_FAULTS_PROFILE") == "long"
+"""Many times as many examples: nightly, or by hand."""
+
+
+def examples(short: int, long: int) -> settings:
+    """How many inputs a property is tried with. A slow one is a finding, so each has a second."""
+    return settings(
+        max_examples=long if LONG else short,
+        deadline=timedelta(seconds=1),
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+        ],
+    )

@@ -254,7 +254,7 @@ def _check_bounds(settings: object) -> None:
         if (least is not None and number < least) or (most is not None and number > most):
             unit = " seconds" if isinstance(value, timedelta) else ""
             bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-            raise ConfigurationError(f"{item.name} must be {bounds}{unit}; got {number}")
+            raise ConfigurationError(f"{item.name} must be {bounds}{unit}; got {shown(number)}")
 
 
 def parse_queues(text: str) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """What a job may look like, and the checks that say so before anything is written.
 
-The numbers are the contract's (docs/guide/limits.md lists them); each check names field, value and limit.
+The numbers are the contract's (docs/guide/jobs.md lists them); each check names field, value and limit.
 """
 
 from __future__ import annotations

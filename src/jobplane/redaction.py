@@ -26,13 +26,17 @@ _NAMES: Final = (
     r"passwords?|passwd|passphrase|pwd|secrets?|token|credentials?"
     r"|api[_-]?keys?|access[_-]?key|secret[_-]?key|private[_-]?key|signing[_-]?key"
 )
+_WORDS: Final = ("passw", "passphrase", "pwd", "secret", "token", "credential", "key")
 _NAMED: Final = rf"(?<![\w-])(?<!unexpected )(?:[\w-]*[_-]|pg|ssl|my)?(?:{_NAMES})"
 _QUOTED: Final = r"""(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?)"""
 _BARE: Final = r"""[^\s,;&)\]}'"<>]+"""
 _NOT_NOTHING: Final = r"""(?!(?:None|null|true|false)\b|''|"")"""
 
-_RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
+# Each with words of which one must be there: a storm of failures should not spend milliseconds on each message
+# (4 KiB without any of them: 6.4 ms with every pattern tried, 0.1 ms so).
+_RULES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
     (
+        ("private key-----",),
         re.compile(
             r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)(?! \*\*\*)(?:.*?-----END [A-Z ]*PRIVATE KEY-----|.*)",
             re.DOTALL,
@@ -42,6 +46,7 @@ _RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     # Up to the last @ before the path. A slash in the password should be encoded and often is not; what begins as a
     # port does not count, or https://host:443/@name would lose its host.
     (
+        ("://",),
         re.compile(
             r"(?<![\w+.-])([a-z][a-z0-9+.-]{1,30}://)(?:[^\s/?#'\"<>]*@|[^\s/?#@:'\"<>]*:(?!\d+[/?#])[^\s'\"<>]*@)",
             re.IGNORECASE,
@@ -49,6 +54,7 @@ _RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
         rf"\1{STARS}@",
     ),
     (
+        ("authorization",),
         re.compile(
             r"((?:proxy-)?authorization[\"']?\s*[:=]\s*(?:b(?=[\"']))?[\"']?)"
             r"((?:bearer|basic|token|digest|negotiate)\s+)?[^\s\"',;}]+",
@@ -56,17 +62,27 @@ _RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
         ),
         rf"\1\2{STARS}",
     ),
-    (re.compile(r"(\b(?:set-)?cookie[\"']?\s*:\s*[\"']?)[^\s=;]+=[^\n\"']*", re.IGNORECASE), rf"\1{STARS}"),
+    (
+        ("cookie",),
+        re.compile(r"(\b(?:set-)?cookie[\"']?\s*:\s*[\"']?)[^\s=;]+=[^\n\"']*", re.IGNORECASE),
+        rf"\1{STARS}",
+    ),
     # "Bearer authentication failed" is a sentence: a token has a digit, or is longer than a word.
     (
+        ("bearer",),
         re.compile(r"(?<!\w)(bearer\s+)(?=\S*\d|\S{20})[\w.~+/=-]{6,}", re.IGNORECASE),
         rf"\1{STARS}",
     ),
-    (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"), STARS),
-    (re.compile(rf"({_NAMED}\s*=\s*){_NOT_NOTHING}(?:{_QUOTED}|{_BARE})", re.IGNORECASE), rf"\1{STARS}"),
+    (("eyj",), re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"), STARS),
+    (
+        _WORDS,
+        re.compile(rf"({_NAMED}\s*=\s*){_NOT_NOTHING}(?:{_QUOTED}|{_BARE})", re.IGNORECASE),
+        rf"\1{STARS}",
+    ),
     # As JSON and dicts are written: the name in quotes, or headers and YAML, where only a value with a digit or in
     # quotes is told from "invalid password: too short".
     (
+        _WORDS,
         re.compile(
             rf"({_NAMED}(?:[\"']\s*:\s*b?(?=\S)|\s*:\s*(?=[\w.~+/=!@#$%^*-]*\d|[\"'][^\s\"']{{4}})))"
             rf"{_NOT_NOTHING}(?:{_QUOTED}|{_BARE})",
@@ -74,8 +90,8 @@ _RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
         ),
         rf"\1{STARS}",
     ),
-    (re.compile(r"(Failing row contains \().*\)", re.DOTALL), rf"\1{STARS})"),
-    (re.compile(r"(\binput_value=).*?(?=, input_type=|\]$|$)", re.DOTALL), rf"\1{STARS}"),
+    (("failing row",), re.compile(r"(Failing row contains \().*\)", re.DOTALL), rf"\1{STARS})"),
+    (("input_value=",), re.compile(r"(\binput_value=).*?(?=, input_type=|\]$|$)", re.DOTALL), rf"\1{STARS}"),
 )
 _URL_WITH_QUERY: Final = re.compile(
     r"([a-z][a-z0-9+.-]{1,30}://[^\s?#'\"<>]*)([?#][^\s'\"<>]+)", re.IGNORECASE
@@ -85,9 +101,11 @@ _VALUE: Final = re.compile(r"=[^&#;]*")
 
 def redacted(text: str) -> str:
     """The text with secrets starred out. What holds none comes back unchanged."""
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
-    return _URL_WITH_QUERY.sub(_without_values, text)
+    lowered = text.lower()
+    for words, pattern, replacement in _RULES:
+        if any(word in lowered for word in words):
+            text = pattern.sub(replacement, text)
+    return _URL_WITH_QUERY.sub(_without_values, text) if "://" in lowered else text
 
 
 def _without_values(match: re.Match[str]) -> str:

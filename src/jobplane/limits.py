@@ -1,6 +1,6 @@
 """What a job may look like, and the checks that say so before anything is written.
 
-The numbers are the contract's (docs/guide/limits.md lists them); each check names field, value and limit.
+The numbers are the contract's (docs/guide/jobs.md lists them); each check names field, value and limit.
 """
 
 from __future__ import annotations
@@ -67,6 +67,12 @@ def check_scheduled_at(value: object) -> datetime:
         raise InvalidInputError(
             "scheduled_at", value, "must be a datetime with a time zone, such as datetime.now(UTC)"
         )
+    try:
+        value.astimezone(UTC)
+    except OverflowError:  # the first and last hours of the calendar, which the driver could not send
+        raise InvalidInputError(
+            "scheduled_at", value.isoformat(), "must be a time that UTC has too"
+        ) from None
     if value > datetime.now(UTC) + MAX_SCHEDULE_AHEAD:
         raise InvalidInputError("scheduled_at", value.isoformat(), "must be at most a year (366 days) ahead")
     return value

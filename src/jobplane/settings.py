@@ -19,6 +19,8 @@ from jobplane.parsing import parsed
 T = TypeVar("T")
 SSLMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SCHEMA_PATTERN: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+MAX_SLOTS: Final = 10_000
+"""Jobs of one queue that a worker may run at once: each slot is a task, started with the worker."""
 
 
 def setting(
@@ -262,7 +264,7 @@ def _check_bounds(settings: object) -> None:
         if (least is not None and number < least) or (most is not None and number > most):
             unit = " seconds" if isinstance(value, timedelta) else ""
             bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-            raise ConfigurationError(f"{item.name} must be {bounds}{unit}; got {number}")
+            raise ConfigurationError(f"{item.name} must be {bounds}{unit}; got {shown(number)}")
 
 
 def parse_queues(text: str) -> dict[str, int]:
@@ -275,11 +277,11 @@ def parse_queues(text: str) -> dict[str, int]:
         name, _, limit = part.partition(":")
         if (
             not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name)
-            or not (limit or "10").isdecimal()
-            or int(limit or 10) < 1
+            or not re.fullmatch(r"[0-9]{1,5}", limit or "10")
+            or not 1 <= int(limit or 10) <= MAX_SLOTS
         ):
             raise ConfigurationError(
-                f"queues must be name:limit,... with limits of at least 1; got {shown(part)}"
+                f"queues must be name:limit,... with limits from 1 to {MAX_SLOTS}; got {shown(part)}"
             )
         queues[name] = int(limit or 10)
     if not queues:
@@ -289,5 +291,16 @@ def parse_queues(text: str) -> dict[str, int]:
 
 def masked(url: str) -> str:
     """A database URL that may be printed: without its password, wherever it stands."""
-    url = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", url)
-    return re.sub(r"(password=)[^&\s]*", r"\1***", url, flags=re.IGNORECASE)
+    # The longest reading counts: a password may hold the @, : and / that should have been encoded.
+    url = re.sub(r"(://[^:/@\s?]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    url = re.sub(r"^([^:/@\s=]*):(?!//).*@", r"\1:***@", url, flags=re.DOTALL)  # the scheme was forgotten
+    # Without an @ what follows the colon is a port, or the password of someone who forgot the host.
+    url = re.sub(r"(://[^:/@\s?\[]+):(?!\*\*\*@|\d*(?:[/?,]|$))[^/?]*", r"\1:***", url)
+    return re.sub(
+        r"(password\s*=\s*)(?:'(?:[^'\\]|\\.)*'?|[^&\s]*)", r"\1***", url, flags=re.IGNORECASE | re.DOTALL
+    )
+
+
+def holds_password(url: str) -> bool:
+    """Whether a database URL has a password in it."""
+    return masked(url) != url

@@ -149,7 +149,7 @@ async def test_leaving_the_asynchronous_client_closes_its_synchronous_one(
 
     async def none_left() -> bool:
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'jobplane'"
-        return await sql.fetchval(query) == 0
+        return bool(await sql.fetchval(query) == 0)
 
     await until(none_left)  # a server process ends a moment after its connection
 

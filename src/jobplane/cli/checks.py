@@ -18,6 +18,7 @@ from jobplane.store.connecting import connect
 from jobplane.store.database import Connection
 from jobplane.store.failures import sqlstate_of, translated
 from jobplane.store.fit import fit_of
+from jobplane.store.inspection import count_unleased
 from jobplane.store.migrator import migrations
 
 OLDEST_SERVER: Final = 150_000
@@ -259,12 +260,7 @@ async def _workers(settings: DatabaseSettings, _connection: Connection) -> Findi
 
 
 async def _leases(settings: DatabaseSettings, connection: Connection) -> Finding:
-    # The settings have checked the name.
-    statement = (
-        f'SELECT count(*) FROM "{settings.schema}".jobs '  # noqa: S608
-        "WHERE status = 'running' AND lease_expires_at IS NULL"
-    )
-    count = int(await connection.fetchval(statement))
+    count = await count_unleased(connection, settings.schema)
     if not count:
         return Finding("leases", ok=True, says="every running job has a lease")
     return Finding(

@@ -11,7 +11,7 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ import asyncpg
 
 from jobplane.errors import MigrationError
 from jobplane.settings import DatabaseSettings
-from jobplane.sql import channel, quoted
+from jobplane.sql import SQLValue, channel, load, quoted
 from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, translated
 from jobplane.store.locks import BRIEF_LOCKS, LOCK_TIMEOUT, taking_locks
@@ -83,6 +83,15 @@ def sql_of(migration: Migration, schema: str, *, down: bool = False) -> str:
     return text.replace("{schema}", quoted(schema)).replace("{channel}", channel(schema))
 
 
+def record_of(migration: Migration, schema: str, *, down: bool = False) -> str:
+    """The line of a migration in the log, or its removal, as text; empty where there is no log at that point."""
+    if down:
+        forget = load("migration/forget", schema)
+        return forget.written_out({"version": migration.version}) if migration.version > 2 else ""
+    rows = _recorded_with(migration)
+    return load("migration/record_once", schema).written_out(_lines(rows)) if rows else ""
+
+
 class Migrator:
     """Brings one database to a version of the schema."""
 
@@ -138,31 +147,46 @@ class Migrator:
         return done
 
     async def _apply(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
-        record = f"INSERT INTO {self._log} (version, name, checksum) VALUES {_row_of(migration)}"  # noqa: S608
-        # The log itself is made by version 2, which therefore records version 1 as well.
-        if migration.version == 1:
-            record = ""
-        elif migration.version == 2:
-            record += f", {_row_of(migrations()[0])}"
+        async def record() -> None:
+            if rows := _recorded_with(migration):
+                statement = load("migration/record", self._schema)
+                await connection.execute(statement.numbered, *statement.positions(_lines(rows)))
+
         await self._run(connection, migration, sql_of(migration, self._schema), record)
 
     async def _undo(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
-        record = ""
-        if migration.version > 2:
-            record = f"DELETE FROM {self._log} WHERE version = {migration.version}"  # noqa: S608
+        async def record() -> None:
+            if migration.version > 2:
+                await connection.execute(load("migration/forget", self._schema).numbered, migration.version)
+
         await self._run(connection, migration, sql_of(migration, self._schema, down=True), record)
 
     async def _run(
-        self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration, text: str, record: str
+        self,
+        connection: asyncpg.Connection[asyncpg.Record],
+        migration: Migration,
+        text: str,
+        record: Callable[[], Awaitable[None]],
     ) -> None:
         if text.startswith("-- online"):
             await self._patiently(
                 migration, _running_online(connection, _statements(text)), "may be repeated"
             )
-            await connection.execute(record)
-        else:
-            whole = f"BEGIN;\n{text};\n{record};\nCOMMIT;"
-            await self._patiently(migration, _running(connection, whole), "was rolled back")
+            await record()
+            return
+
+        async def whole() -> None:
+            try:
+                await connection.execute("BEGIN")
+                await connection.execute(text)
+                await record()
+                await connection.execute("COMMIT")
+            except asyncpg.PostgresError:
+                if not connection.is_closed():
+                    await connection.execute("ROLLBACK")
+                raise
+
+        await self._patiently(migration, whole, "was rolled back")
 
     async def _patiently(self, migration: Migration, action: Callable[[], Awaitable[T]], now: str) -> T:
         try:
@@ -187,9 +211,7 @@ class Migrator:
     async def _log_of(self, connection: asyncpg.Connection[asyncpg.Record]) -> list[asyncpg.Record]:
         if await connection.fetchval("SELECT to_regclass($1)", self._log) is None:
             return []
-        return await connection.fetch(
-            f"SELECT version, name, checksum, applied_at FROM {self._log} ORDER BY version"  # noqa: S608
-        )
+        return await connection.fetch(load("migration/list", self._schema).numbered)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
@@ -246,20 +268,27 @@ def _named(version: int, name: str) -> str:
     return f"{version:03}_{name}"
 
 
-def _row_of(migration: Migration) -> str:
-    return f"({migration.version}, '{migration.name}', '{migration.checksum}')"
+def _recorded_with(migration: Migration) -> tuple[Migration, ...]:
+    # The log itself is made by version 2, which therefore records version 1 as well.
+    match migration.version:
+        case 1:
+            return ()
+        case 2:
+            return migrations()[:2]
+        case _:
+            return (migration,)
 
 
-def _running(connection: asyncpg.Connection[asyncpg.Record], text: str) -> Callable[[], Awaitable[str]]:
-    async def run() -> str:
-        try:
-            return await connection.execute(text)
-        except asyncpg.PostgresError:
-            if not connection.is_closed():
-                await connection.execute("ROLLBACK")
-            raise
+def _lines(rows: Sequence[Migration]) -> dict[str, SQLValue]:
+    return {
+        "versions": [row.version for row in rows],
+        "names": [row.name for row in rows],
+        "checksums": [row.checksum for row in rows],
+    }
 
-    return run
+
+async def _set_lock_timeout(connection: asyncpg.Connection[asyncpg.Record], patience: str) -> None:
+    await connection.execute("SELECT set_config('lock_timeout', $1, false)", patience)
 
 
 def _running_online(
@@ -271,7 +300,7 @@ def _running_online(
         for statement in statements:
             # CONCURRENTLY waits for whoever still reads, and nobody queues behind it: it need not hurry.
             patience = "0" if "CONCURRENTLY" in statement else LOCK_TIMEOUT
-            await connection.execute(f"SET lock_timeout = '{patience}'")
+            await _set_lock_timeout(connection, patience)
             await connection.execute(statement)
         await connection.execute(BRIEF_LOCKS)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from jobplane.job import Attempt, Claim, EnqueueJobResult, Job, JobStatus, NewJob
+from jobplane.job import Attempt, Claim, EnqueueJobResult, Job, JobStatus, NewJob, tags_of
 from jobplane.payload import decode_json, decode_payload
 from jobplane.sql import SQLValue
 
@@ -90,7 +90,7 @@ def job_of(row: Row) -> Job:
         lease_expires_at=job["lease_expires_at"],
         worker_id=job["worker_id"],
         unique_key=job["unique_key"],
-        tags=tuple(job["tags"] or ()),
+        tags=tags_of(job["tags"] or ()),
         result=None if job["result"] is None else decode_json(job["result"]),
         progress=None if job["progress"] is None else decode_json(job["progress"]),
         cancel_requested_at=job["cancel_requested_at"],

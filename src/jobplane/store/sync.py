@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from jobplane.errors import ConfigurationError, DatabaseError
 from jobplane.job import NewJob
 from jobplane.settings import DatabaseSettings, masked
-from jobplane.sql import SQLValue, Statement, channel, load, quoted
+from jobplane.sql import SQLValue, Statement, channel, load
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.failures import Reaction, reaction_to, translated
 from jobplane.store.keepalive import conninfo_options
@@ -24,6 +24,7 @@ from jobplane.store.rows import COPY_COLUMNS, Row, record_of
 
 try:
     import psycopg
+    import psycopg.sql
     import psycopg_pool
     from psycopg.rows import dict_row
 except ImportError as missing:
@@ -103,12 +104,14 @@ class SyncDatabase:
 
     def copy(self, jobs: Iterable[NewJob], queues: set[str]) -> int:
         """Write jobs by COPY in one transaction; returns how many and collects their queues."""
-        columns = ", ".join(COPY_COLUMNS)
-        text = f"COPY {quoted(self._settings.schema)}.jobs ({columns}) FROM STDIN"
+        text = psycopg.sql.SQL("COPY {table} ({columns}) FROM STDIN").format(
+            table=psycopg.sql.Identifier(self._settings.schema, "jobs"),
+            columns=psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, COPY_COLUMNS)),
+        )
         count = 0
         with self.transaction() as connection, connection.cursor() as cursor:
             now = connection.execute("SELECT now() AS now").fetchall()[0]["now"]
-            with cursor.copy(text.encode()) as copy:
+            with cursor.copy(text) as copy:
                 for job in jobs:
                     record = record_of(job, now)
                     copy.write_row([list(value) if isinstance(value, tuple) else value for value in record])

@@ -7,7 +7,11 @@ WITH confirmed AS MATERIALIZED (
         WHEN current_setting('synchronous_standby_names') <> '' THEN pg_logical_emit_message(true, 'jobplane', '')
     END AS lsn
 )
-SELECT job.id, job.type, job.status, job.scheduled_at, job.created_at, job.unique_key, job.tenant
+SELECT
+    job.id, job.type, job.status, job.unique_key, job.tenant,
+    -- -infinity and years that Python does not know, which only a foreign producer writes, read as the nearest that it does.
+    LEAST(GREATEST(job.scheduled_at, '0001-02-01Z'), '9999-11-30Z') AS scheduled_at,
+    LEAST(GREATEST(job.created_at, '0001-02-01Z'), '9999-11-30Z') AS created_at
 FROM (
     SELECT id, type, status, scheduled_at, created_at, unique_key, tenant
     FROM {schema}.jobs

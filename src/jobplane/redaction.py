@@ -112,3 +112,20 @@ def _without_values(match: re.Match[str]) -> str:
     # The names say what was asked for; the values may be signatures and tokens.
     address, query = match[1], match[2]
     return address + (_VALUE.sub(f"={STARS}", query) if "=" in query else query)
+
+
+def masked(url: str) -> str:
+    """A database URL that may be printed: without its password, wherever it stands."""
+    # The longest reading counts: a password may hold the @, : and / that should have been encoded.
+    url = re.sub(r"(://[^:/@\s?]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    url = re.sub(r"^([^:/@\s=]*):(?!//).*@", r"\1:***@", url, flags=re.DOTALL)  # the scheme was forgotten
+    # Without an @ what follows the colon is a port, or the password of someone who forgot the host.
+    url = re.sub(r"(://[^:/@\s?\[]+):(?!\*\*\*@|\d*(?:[/?,]|$))[^/?]*", r"\1:***", url)
+    return re.sub(
+        r"(password\s*=\s*)(?:'(?:[^'\\]|\\.)*'?|[^&\s]*)", r"\1***", url, flags=re.IGNORECASE | re.DOTALL
+    )
+
+
+def holds_password(url: str) -> bool:
+    """Whether a database URL has a password in it."""
+    return masked(url) != url

@@ -287,20 +287,3 @@ def parse_queues(text: str) -> dict[str, int]:
     if not queues:
         raise ConfigurationError("queues must name at least one queue, for example default:10")
     return queues
-
-
-def masked(url: str) -> str:
-    """A database URL that may be printed: without its password, wherever it stands."""
-    # The longest reading counts: a password may hold the @, : and / that should have been encoded.
-    url = re.sub(r"(://[^:/@\s?]*):.*@", r"\1:***@", url, flags=re.DOTALL)
-    url = re.sub(r"^([^:/@\s=]*):(?!//).*@", r"\1:***@", url, flags=re.DOTALL)  # the scheme was forgotten
-    # Without an @ what follows the colon is a port, or the password of someone who forgot the host.
-    url = re.sub(r"(://[^:/@\s?\[]+):(?!\*\*\*@|\d*(?:[/?,]|$))[^/?]*", r"\1:***", url)
-    return re.sub(
-        r"(password\s*=\s*)(?:'(?:[^'\\]|\\.)*'?|[^&\s]*)", r"\1***", url, flags=re.IGNORECASE | re.DOTALL
-    )
-
-
-def holds_password(url: str) -> bool:
-    """Whether a database URL has a password in it."""
-    return masked(url) != url

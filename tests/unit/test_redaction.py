@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobplane.failure import MAX_MESSAGE_BYTES, message_of, report_of
-from jobplane.redaction import redacted
-from jobplane.settings import masked
+from jobplane.redaction import masked, redacted
 
 CANARY = "c4nary-S3cret"
 

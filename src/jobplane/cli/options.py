@@ -10,7 +10,8 @@ import typer
 from typer.models import OptionInfo
 
 from jobplane.errors import ConfigurationError
-from jobplane.settings import DatabaseSettings, WorkerSettings, holds_password, resolve
+from jobplane.redaction import holds_password
+from jobplane.settings import DatabaseSettings, WorkerSettings, resolve
 
 
 def _warned(url: str | None) -> str | None:

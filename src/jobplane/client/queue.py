@@ -258,12 +258,8 @@ class JobQueue(AsyncScheduling):
     async def limit_queue(self, name: str, max_running: int | None) -> None:
         """Let at most so many jobs of a queue run at once, over all workers, from the next claim on.
 
-        Args:
-            name: the queue.
-            max_running: 1 to 100,000; with 1 its jobs run one by one in strict order (priority, then due time).
-                None lifts the limit. Running jobs go on in any case.
-
-        Raises InvalidInputError for a value outside its limit.
+        With 1 its jobs run one by one in strict order (priority, then due time). None lifts the limit. Running jobs go
+        on in any case. Raises InvalidInputError for anything but 1 to 100,000.
         """
         await self._run(ops.limit_queue(name, max_running))
         self._wake(f"limit:{name}")

@@ -9,7 +9,8 @@ from typing import Final, Literal
 import asyncpg
 
 from jobplane.errors import ConfigurationError
-from jobplane.settings import DatabaseSettings, masked
+from jobplane.redaction import masked
+from jobplane.settings import DatabaseSettings
 from jobplane.store.keepalive import watch_over
 
 STATEMENTS_KEPT: Final = 100

@@ -26,7 +26,8 @@ from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, channel, load, quoted
 from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, translated
-from jobplane.store.locks import BRIEF_LOCKS, LOCK_TIMEOUT, taking_locks
+from jobplane.store.locks import BRIEF_LOCKS, taking_locks
+from jobplane.store.online import running_online, statements_of
 from jobplane.store.pooler import must_pass_pooler, past_pooler
 from jobplane.store.script import act_as_owner
 
@@ -170,7 +171,7 @@ class Migrator:
     ) -> None:
         if text.startswith("-- online"):
             await self._patiently(
-                migration, _running_online(connection, _statements(text)), "may be repeated"
+                migration, running_online(connection, statements_of(text)), "may be repeated"
             )
             await record()
             return
@@ -285,29 +286,3 @@ def _lines(rows: Sequence[Migration]) -> dict[str, SQLValue]:
         "names": [row.name for row in rows],
         "checksums": [row.checksum for row in rows],
     }
-
-
-async def _set_lock_timeout(connection: asyncpg.Connection[asyncpg.Record], patience: str) -> None:
-    await connection.execute("SELECT set_config('lock_timeout', $1, false)", patience)
-
-
-def _running_online(
-    connection: asyncpg.Connection[asyncpg.Record], statements: list[str]
-) -> Callable[[], Awaitable[None]]:
-    async def run() -> None:
-        # Another try begins with the first statement: an index whose building was interrupted is there, invalid,
-        # and only the DROP before it makes room.
-        for statement in statements:
-            # CONCURRENTLY waits for whoever still reads, and nobody queues behind it: it need not hurry.
-            patience = "0" if "CONCURRENTLY" in statement else LOCK_TIMEOUT
-            await _set_lock_timeout(connection, patience)
-            await connection.execute(statement)
-        await connection.execute(BRIEF_LOCKS)
-
-    return run
-
-
-def _statements(text: str) -> list[str]:
-    # Online files hold plain statements only: no function bodies, so a semicolon at a line's end is an end.
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
-    return [part.strip() for part in re.split(r";\s*\n", "\n".join(lines) + "\n") if part.strip()]

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from jobplane.errors import ConfigurationError, DatabaseError
 from jobplane.job import NewJob
-from jobplane.settings import DatabaseSettings, masked
+from jobplane.redaction import masked
+from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, channel, load
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.failures import Reaction, reaction_to, translated

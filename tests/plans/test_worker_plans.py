@@ -125,7 +125,12 @@ async def test_a_claim_under_a_limit_walks_the_polling_index_and_counts_running_
 
     plan = await explain_statement(worker, load("job/claim_limited"), args, mode, run=True)
 
-    assert plan.indexes == {"idx_jobs_status_scheduled_at", "idx_jobs_status", "jobs_pkey"}, plan.text
+    assert plan.indexes == {
+        "idx_jobs_status_scheduled_at",
+        "idx_jobs_status",
+        "jobs_pkey",
+        "job_attempts_pkey",
+    }, plan.text
     assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
     assert "Sort" not in plan.nodes, "the index is in claim order"
     assert plan.filtered <= 10, "the running rows of the other queue"
@@ -182,7 +187,7 @@ async def test_a_look_for_due_schedules_reads_those_alone(thousand_schedules: SQ
 
     assert plan.indexes == {"idx_schedules_look_at"}, plan.text
     assert "Sort" not in plan.nodes
-    assert plan.buffers < 20
+    assert plan.buffers < 40
 
 
 @in_each_mode
@@ -206,7 +211,7 @@ async def test_a_tick_finds_its_schedule_by_the_key(thousand_schedules: SQL, mod
 
     assert plan.indexes == {"schedules_pkey"}, plan.text
     assert plan.scans("schedules") == {"ModifyTable", "Index Scan"}
-    assert plan.buffers < 200
+    assert plan.buffers < 500, "a tick, a job in all its indexes, and the schedule moved on"
 
 
 @in_each_mode

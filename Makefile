@@ -1,6 +1,6 @@
 # Every verb is one line that also works by hand. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system faults faults-long bugs models mutants check lint types bench bench-peers lock clean
+.PHONY: help demo test test-system faults faults-long bugs models mutants check lint types audit bench bench-peers lock clean
 
 # The newest Python that really runs (a version manager's shim may exist and refuse) and can make a venv.
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -44,6 +44,9 @@ lint: .venv/.ready  ## ruff: rules and format
 
 types: .venv/.ready  ## mypy --strict
 	.venv/bin/mypy
+
+audit: .venv/.ready  ## requirements pinned and hashed, without known weaknesses; dist/sbom.json
+	.venv/bin/python tools/audit.py --sbom dist/sbom.json
 
 bench: .venv/.ready  ## measure enqueue, drain and pick-up beside raw SQL
 	.venv/bin/python -m bench

@@ -2,14 +2,17 @@
 
 CREATE SCHEMA control_plane;
 
-CREATE FUNCTION control_plane.enqueue_job(type text, payload jsonb DEFAULT '{}'::jsonb, delay interval DEFAULT '00:00:00'::interval, max_attempts integer DEFAULT 3, priority integer DEFAULT NULL::integer, queue text DEFAULT 'default'::text, scheduled_at timestamp with time zone DEFAULT NULL::timestamp with time zone, unique_key text DEFAULT NULL::text, wake boolean DEFAULT true) RETURNS uuid
+CREATE FUNCTION control_plane.enqueue_job(type text, payload jsonb DEFAULT '{}'::jsonb, delay interval DEFAULT '00:00:00'::interval, max_attempts integer DEFAULT 3, priority integer DEFAULT NULL::integer, queue text DEFAULT 'default'::text, scheduled_at timestamp with time zone DEFAULT NULL::timestamp with time zone, unique_key text DEFAULT NULL::text, wake boolean DEFAULT true, tenant text DEFAULT NULL::text) RETURNS uuid
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 #variable_conflict use_variable
 DECLARE
     made uuid;
+    -- After a transaction that set it, an unset setting reads as ''.
+    allowed text := NULLIF(current_setting('jobplane.tenant', true), '');
 BEGIN
+    tenant := COALESCE(tenant, allowed);
     IF type IS NULL OR type !~ '^[A-Za-z0-9_-]{1,100}$' THEN
         RAISE EXCEPTION 'type must be 1 to 100 characters of A-Z, a-z, 0-9, _ and -; got %', left(quote_nullable(type), 80)
             USING ERRCODE = 'invalid_parameter_value';
@@ -37,11 +40,24 @@ BEGIN
     ELSIF length(unique_key) NOT BETWEEN 1 AND 255 THEN
         RAISE EXCEPTION 'unique_key must be 1 to 255 characters; got %', length(unique_key)
             USING ERRCODE = 'invalid_parameter_value';
+    ELSIF tenant !~ '^[A-Za-z0-9._-]{1,100}$' THEN
+        RAISE EXCEPTION 'tenant must be 1 to 100 characters of A-Z, a-z, 0-9, ., _ and -; got %', left(quote_nullable(tenant), 80)
+            USING ERRCODE = 'invalid_parameter_value';
+    -- Where roles are set up this runs as its owner, who sees all tenants: so it holds its caller to the policy of the
+    -- table itself. Without roles the caller is the one that it runs as, and the policy does that.
+    ELSIF (tenant IS NULL OR tenant IS DISTINCT FROM allowed)
+        AND NOT pg_has_role(session_user, current_user, 'MEMBER')
+        AND (SELECT relrowsecurity FROM pg_class WHERE oid = '"control_plane".jobs'::regclass)
+    THEN
+        RAISE EXCEPTION 'the setting jobplane.tenant allows jobs of %, not of %',
+            COALESCE(quote_literal(allowed), 'no tenant'), COALESCE(quote_literal(tenant), 'no tenant')
+            USING ERRCODE = 'insufficient_privilege',
+                HINT = 'SELECT set_config(''jobplane.tenant'', <tenant>, true) in the same transaction.';
     END IF;
 
     -- Twice in case the job that holds the key ends between the two statements.
     FOR attempt IN 1..2 LOOP
-        INSERT INTO "control_plane".jobs (type, payload, max_attempts, priority, queue, scheduled_at, unique_key)
+        INSERT INTO "control_plane".jobs (type, payload, max_attempts, priority, queue, scheduled_at, unique_key, tenant)
         VALUES (
             type,
             CASE WHEN priority IS NULL THEN payload ELSE payload || jsonb_build_object('priority', priority) END,
@@ -49,7 +65,8 @@ BEGIN
             COALESCE(priority, 0),
             queue,
             COALESCE(scheduled_at, now()) + delay,
-            unique_key
+            unique_key,
+            tenant
         )
         ON CONFLICT DO NOTHING
         RETURNING id INTO made;
@@ -62,7 +79,9 @@ BEGIN
         -- Only the unique key can be in the way: the answer is the job that holds it.
         SELECT job.id INTO made
         FROM "control_plane".jobs AS job
-        WHERE job.unique_key = enqueue_job.unique_key AND job.status IN ('pending', 'running');
+        WHERE job.unique_key = enqueue_job.unique_key
+            AND job.tenant IS NOT DISTINCT FROM enqueue_job.tenant
+            AND job.status IN ('pending', 'running');
         IF made IS NOT NULL THEN
             RETURN made;
         END IF;
@@ -190,13 +209,6 @@ CREATE TABLE control_plane.job_events (
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
-CREATE TABLE control_plane.jobplane_migrations (
-    version integer NOT NULL,
-    name text NOT NULL,
-    checksum text NOT NULL,
-    applied_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
 CREATE TABLE control_plane.jobs (
     id uuid DEFAULT control_plane.new_job_id() NOT NULL,
     type text NOT NULL,
@@ -220,9 +232,44 @@ CREATE TABLE control_plane.jobs (
     progress jsonb,
     cancel_requested_at timestamp with time zone,
     retry_policy jsonb,
+    tenant text,
     CONSTRAINT jobs_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT jobs_max_attempts_check CHECK ((max_attempts > 0)),
     CONSTRAINT jobs_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
+);
+
+CREATE VIEW control_plane.job_overview WITH (security_invoker='true') AS
+ SELECT id,
+    tenant,
+    queue,
+    type,
+    status,
+        CASE
+            WHEN ((status = 'pending'::text) AND (attempts > 0)) THEN 'retrying'::text
+            WHEN ((status = 'pending'::text) AND (scheduled_at > now())) THEN 'scheduled'::text
+            WHEN ((status = 'running'::text) AND (cancel_requested_at IS NOT NULL)) THEN 'cancelling'::text
+            ELSE status
+        END AS state,
+    priority,
+    attempts,
+    max_attempts,
+    created_at,
+    scheduled_at,
+    started_at,
+    completed_at,
+    (COALESCE(completed_at, now()) - started_at) AS ran_for,
+    worker_id,
+    lease_expires_at,
+    unique_key,
+    tags,
+    last_error
+   FROM control_plane.jobs;
+
+CREATE TABLE control_plane.jobplane_migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE control_plane.queues (
@@ -302,7 +349,7 @@ ALTER TABLE ONLY control_plane.schedules
 ALTER TABLE ONLY control_plane.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 
-CREATE INDEX idx_job_events_at ON control_plane.job_events USING brin (at);
+CREATE INDEX idx_job_events_at ON control_plane.job_events USING btree (at);
 
 CREATE INDEX idx_jobs_scheduled_at ON control_plane.jobs USING brin (scheduled_at) WITH (pages_per_range='16', autosummarize='on');
 
@@ -310,7 +357,7 @@ CREATE INDEX idx_jobs_status ON control_plane.jobs USING btree (status, id) WHER
 
 CREATE INDEX idx_jobs_status_scheduled_at ON control_plane.jobs USING btree (queue, priority DESC, scheduled_at, id) WHERE (status = 'pending'::text);
 
-CREATE UNIQUE INDEX idx_jobs_unique_key ON control_plane.jobs USING btree (unique_key) WHERE ((unique_key IS NOT NULL) AND (status = ANY (ARRAY['pending'::text, 'running'::text])));
+CREATE UNIQUE INDEX idx_jobs_unique_key ON control_plane.jobs USING btree (unique_key, tenant) NULLS NOT DISTINCT WHERE ((unique_key IS NOT NULL) AND (status = ANY (ARRAY['pending'::text, 'running'::text])));
 
 CREATE INDEX idx_schedules_look_at ON control_plane.schedules USING btree (look_at) WHERE (paused_at IS NULL);
 

@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from jobplane.errors import InvalidInputError, JobplaneError
-from jobplane.job import Claim, Job, JobStatus, JSONValue
+from jobplane.job import Claim, Job, JobStatus, JSONValue, tags_of
 from jobplane.payload import decode_json, decode_payload, encode_json
 
 MAX_PROGRESS_BYTES: Final = 4096
@@ -63,6 +63,11 @@ class JobContext:
     @property
     def epoch(self) -> int:
         return self._claim.epoch
+
+    @property
+    def tenant(self) -> str | None:
+        """Whose job it is; None where nobody said."""
+        return self._claim.tenant
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -142,6 +147,7 @@ def job_of(claim: Claim) -> Job:
         lease_expires_at=None,
         worker_id=None,
         unique_key=claim.unique_key,
-        tags=claim.tags,
+        tags=tags_of(claim.tags),
         progress=None if claim.progress is None else decode_json(claim.progress),
+        tenant=claim.tenant,
     )

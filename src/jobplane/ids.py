@@ -42,9 +42,12 @@ def new_job_id() -> UUID:
     )
 
 
-def id_from_key(key: str) -> UUID:
-    """The id that stands for an idempotency key: the same key always gives the same id (UUIDv5).
+def id_from_key(key: str, tenant: str | None = None) -> UUID:
+    """The id that stands for an idempotency key: the same key of a tenant always gives the same id (UUIDv5).
 
     The primary key then makes the second enqueue a no-op; no further column or index is needed.
     """
-    return uuid5(_IDEMPOTENCY_NAMESPACE, key)
+    namespace = (
+        _IDEMPOTENCY_NAMESPACE if tenant is None else uuid5(_IDEMPOTENCY_NAMESPACE, f"tenant:{tenant}")
+    )
+    return uuid5(namespace, key)

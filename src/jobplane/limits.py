@@ -1,6 +1,6 @@
 """What a job may look like, and the checks that say so before anything is written.
 
-The numbers are the contract's (docs/guide/limits.md lists them); each check names field, value and limit.
+The numbers are the contract's (docs/guide/jobs.md lists them); each check names field, value and limit.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ MAX_KEY_LENGTH: Final = 255
 MAX_TAGS: Final = 20
 MAX_RUNNING: Final = 100_000
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
+_TENANT: Final = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 
 
 def check_type(value: object) -> str:
@@ -66,6 +67,12 @@ def check_scheduled_at(value: object) -> datetime:
         raise InvalidInputError(
             "scheduled_at", value, "must be a datetime with a time zone, such as datetime.now(UTC)"
         )
+    try:
+        value.astimezone(UTC)
+    except OverflowError:  # the first and last hours of the calendar, which the driver could not send
+        raise InvalidInputError(
+            "scheduled_at", value.isoformat(), "must be a time that UTC has too"
+        ) from None
     if value > datetime.now(UTC) + MAX_SCHEDULE_AHEAD:
         raise InvalidInputError("scheduled_at", value.isoformat(), "must be at most a year (366 days) ahead")
     return value
@@ -76,6 +83,15 @@ def check_key(field: str, value: object) -> str:
     limit = f"must be 1 to {MAX_KEY_LENGTH} printable characters"
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_KEY_LENGTH or not value.isprintable():
         raise InvalidInputError(field, value, limit)
+    return value
+
+
+def check_tenant(value: object) -> str:
+    """A tenant: the characters of a type, and the dot, since tenants are often named by their domains."""
+    if not isinstance(value, str) or not _TENANT.fullmatch(value):
+        raise InvalidInputError(
+            "tenant", value, "must be 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-'"
+        )
     return value
 
 

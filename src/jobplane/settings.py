@@ -19,6 +19,8 @@ from jobplane.parsing import parsed
 T = TypeVar("T")
 SSLMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SCHEMA_PATTERN: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+MAX_SLOTS: Final = 10_000
+"""Jobs of one queue that a worker may run at once: each slot is a task, started with the worker."""
 
 
 def setting(
@@ -96,6 +98,11 @@ class DatabaseSettings:
         "The server itself, past a pooler: for migrations, and to be woken by notifications.",
         "JOBPLANE_DIRECT_URL",
         secret=True,
+    )
+    row_security: bool = setting(
+        False,
+        "Tell the server the client's tenant in each transaction: jobplane tenants enable makes it ask.",
+        "JOBPLANE_ROW_SECURITY",
     )
 
     def __post_init__(self) -> None:
@@ -257,7 +264,7 @@ def _check_bounds(settings: object) -> None:
         if (least is not None and number < least) or (most is not None and number > most):
             unit = " seconds" if isinstance(value, timedelta) else ""
             bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-            raise ConfigurationError(f"{item.name} must be {bounds}{unit}; got {number}")
+            raise ConfigurationError(f"{item.name} must be {bounds}{unit}; got {shown(number)}")
 
 
 def parse_queues(text: str) -> dict[str, int]:
@@ -270,19 +277,13 @@ def parse_queues(text: str) -> dict[str, int]:
         name, _, limit = part.partition(":")
         if (
             not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name)
-            or not (limit or "10").isdecimal()
-            or int(limit or 10) < 1
+            or not re.fullmatch(r"[0-9]{1,5}", limit or "10")
+            or not 1 <= int(limit or 10) <= MAX_SLOTS
         ):
             raise ConfigurationError(
-                f"queues must be name:limit,... with limits of at least 1; got {shown(part)}"
+                f"queues must be name:limit,... with limits from 1 to {MAX_SLOTS}; got {shown(part)}"
             )
         queues[name] = int(limit or 10)
     if not queues:
         raise ConfigurationError("queues must name at least one queue, for example default:10")
     return queues
-
-
-def masked(url: str) -> str:
-    """A database URL that may be printed: without its password, wherever it stands."""
-    url = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", url)
-    return re.sub(r"(password=)[^&\s]*", r"\1***", url, flags=re.IGNORECASE)

@@ -28,6 +28,7 @@ from jobplane.limits import (
     check_queue,
     check_scheduled_at,
     check_tags,
+    check_tenant,
     check_type,
 )
 from jobplane.payload import encode_payload
@@ -59,6 +60,8 @@ class ScheduleOptions(TypedDict, total=False):
     """Up to 20 words to find jobs by."""
     retry: RetryPolicy
     """Delays for this job alone, instead of its type's."""
+    tenant: str
+    """Whose job it is: 1 to 100 characters of A-Z, a-z, 0-9, ".", "_" and "-". Keys are each tenant's own."""
 
 
 class JobQueueOptions(ScheduleOptions, total=False):
@@ -93,6 +96,8 @@ def new_job(type: str, payload: object, options: JobQueueOptions | None = None) 
         unique_key=check_key("unique_key", given["unique_key"]) if "unique_key" in given else None,
         tags=check_tags(given["tags"]) if "tags" in given else None,
         retry_policy=encode_policy(given["retry"]) if "retry" in given else None,
+        tenant=check_tenant(given["tenant"]) if "tenant" in given else None,
+        idempotency_key=given.get("idempotency_key"),
     )
 
 
@@ -114,7 +119,8 @@ def _id_for(options: JobQueueOptions) -> UUID:
         raise InvalidInputError(
             "id", options["id"], "cannot be combined with idempotency_key: the key makes the id"
         )
-    return id_from_key(check_key("idempotency_key", options["idempotency_key"]))
+    tenant = check_tenant(options["tenant"]) if "tenant" in options else None
+    return id_from_key(check_key("idempotency_key", options["idempotency_key"]), tenant)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +192,7 @@ def _like(template: NewJob, payload: dict[str, object]) -> NewJob:
         template.unique_key,
         template.tags,
         template.retry_policy,
+        template.tenant,
     )
 
 

@@ -23,7 +23,8 @@ async def test_a_healthy_database_passes_every_check(cli: CommandLine) -> None:
     assert "FAILED" not in text.out
     assert document["ok"] is True
     assert set(_checks(document)) == {
-        "connection", "version", "primary", "clock", "snapshots", "schema", "unclaimable", "paused", "workers", "leases",
+        "connection", "version", "primary", "clock", "snapshots", "rights", "schema", "unclaimable", "paused", "workers",
+        "leases",
     }  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from typing import Final
 
 from jobplane import DatabaseSettings
 from jobplane.job import Claim
-from jobplane.store.database import WORKER_SESSION, Database, session_name
+from jobplane.store.connecting import session_name
+from jobplane.store.database import WORKER_SESSION, Database
 from jobplane.store.schedules import ScheduleStore
 from jobplane.store.store import Store
 from tests.faults.run import FaultRun

@@ -13,6 +13,8 @@ from tests.faults.run import FaultRun
 
 AT_ONCE: Final = 64
 """Jobs that may wait: the load follows the pace of the workers, so that settling takes no longer than they do."""
+AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asking the server says while it goes or comes; the last is the driver's word for a goodbye at a bad moment."""
 
 
 class Load:
@@ -65,6 +67,6 @@ class Load:
             try:
                 if await self._run.count("pending") < AT_ONCE:
                     return
-            except (OSError, asyncpg.PostgresError):
-                return  # the server is away; so it is for the enqueueing, which waits by itself
+            except AWAY:
+                return  # so it is for the enqueueing, which waits by itself
             await asyncio.sleep(0.05)

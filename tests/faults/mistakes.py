@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -50,7 +50,7 @@ def rescue_by_id_only() -> None:
         "job/rescue",
         ("    FOR NO KEY UPDATE SKIP LOCKED\n", ""),
         (
-            "        AND job.status = 'running'\n        AND job.lease_expires_at < now()\n    RETURNING",
+            "        AND job.lease_expires_at < CASE job.status WHEN 'running' THEN now() END\n    RETURNING",
             "    RETURNING",
         ),
     )
@@ -80,8 +80,9 @@ def recovery_raises_max_attempts() -> None:
     """As the one before, with a better conscience."""
     _alter(
         "job/rescue",
-        ("            WHEN job.attempts >= job.max_attempts THEN 'failed'\n", ""),
-        (" OR job.attempts >= job.max_attempts THEN now()", " THEN now()"),
+        ("            WHEN job.max_attempts = 1 THEN 'failed'\n", ""),
+        ("WHEN job.attempts < job.max_attempts AND :crash_limit", "WHEN :crash_limit"),
+        ("LEAST(job.attempts, job.max_attempts - 1)", "job.attempts"),
         (
             "        lease_expires_at = NULL\n",
             "        lease_expires_at = NULL, max_attempts = job.max_attempts + 1\n",
@@ -100,13 +101,20 @@ def sweeper_discards_unknown_types() -> None:
     claim, rescue = Store.claim, Store.rescue
 
     async def claiming(
-        self: Store, queue: str, types: Sequence[str], worker_id: str, lease: timedelta, limit: int
+        self: Store,
+        queue: str,
+        types: Sequence[str],
+        worker_id: str,
+        lease: timedelta,
+        limit: int,
+        *,
+        beyond: Sequence[tuple[int, tuple[datetime, UUID]]] = (),
     ) -> list[Claim]:
         known.clear()
         known.update(types)
-        return await claim(self, queue, types, worker_id, lease, limit)
+        return await claim(self, queue, types, worker_id, lease, limit, beyond=beyond)
 
-    async def discarding(self: Store, limit: int = 500) -> list[tuple[UUID, str]]:
+    async def discarding(self: Store, limit: int = 500, crash_limit: int = 3) -> list[tuple[UUID, str]]:
         statement = parse(
             "job/rescue",
             "/* jobplane: job/rescue */ UPDATE {schema}.jobs SET status = 'failed', completed_at = now(), "
@@ -115,7 +123,7 @@ def sweeper_discards_unknown_types() -> None:
             self.database.settings.schema,
         )
         rows = await self.database.fetch(statement, {"known": sorted(known)})
-        return [(as_uuid(row["id"]), row["queue"]) for row in rows] + await rescue(self, limit)
+        return [(as_uuid(row["id"]), row["queue"]) for row in rows] + await rescue(self, limit, crash_limit)
 
     Store.claim = claiming  # type: ignore[method-assign]
     Store.rescue = discarding  # type: ignore[method-assign]

@@ -55,6 +55,11 @@ WEIGHTS: Final[Mapping[Fault, int]] = {
     Fault.SLOW: 2,
 }
 
+OUTAGES: Final = frozenset({Fault.RESTART, Fault.CUT, Fault.HOLE, Fault.SLOW, Fault.TERMINATE})
+"""What keeps all workers from the server."""
+RETRY: Final = 2.0
+"""Seconds that may pass before a worker's services try again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -111,15 +116,30 @@ class Nemesis:
             Fault.SLOW: self._slow,
         }
         self.done: Counter[str] = Counter()
+        self._outages: list[tuple[float, float]] = []
 
     async def disturb(self, planned: list[Planned]) -> None:
         """Everything, one after the other; healed at the end."""
         began = time.monotonic()
         for fault in planned:
             await asyncio.sleep(max(began + fault.at - time.monotonic(), 0))
+            start = time.monotonic()
             await self._acts[fault.fault](fault)
+            if fault.fault in OUTAGES:
+                self._outages.append((start, time.monotonic()))
             self.done[fault.fault] += 1
         self._proxy.heal()
+
+    @property
+    def longest_outage(self) -> float:
+        """Seconds for which no worker could rely on the server; with less than RETRY between them, two are one."""
+        longest, begin, end = 0.0, 0.0, 0.0
+        for start, stop in self._outages:
+            if start - end > RETRY:
+                begin = start
+            end = stop
+            longest = max(longest, end - begin + RETRY)
+        return longest
 
     def spawn(self) -> None:
         """One more worker."""

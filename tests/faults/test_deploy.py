@@ -54,12 +54,12 @@ async def test_f22_a_rolling_deploy_and_its_rollback(fault_run: FaultRun) -> Non
     assert figures.completions == load.enqueued + 4 * EACH
 
 
-async def _waits(run: FaultRun, type: str) -> None:
+async def _waits(run: FaultRun, kind: str) -> None:
     async def shown() -> bool:
         found = await run.queue.list_unclaimable()
-        return [(one.type, one.jobs) for one in found] == [(type, EACH)]
+        return [(one.type, one.jobs) for one in found] == [(kind, EACH)]
 
-    await run.until(shown, f"{EACH} unclaimable jobs of {type} to be shown")
+    await run.until(shown, f"{EACH} unclaimable jobs of {kind} to be shown")
 
 
 async def _untouched(run: FaultRun, wishes: list[NewJob]) -> None:

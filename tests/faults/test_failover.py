@@ -20,7 +20,8 @@ from jobplane.history.violations import LostJob
 from jobplane.store.migrator import Migrator
 from jobplane.store.rows import as_uuid
 from tests.faults.clusters import Pair
-from tests.faults.run import SLOTS, FaultRun, Report
+from tests.faults.report import Report
+from tests.faults.run import SLOTS, FaultRun
 from tests.support import until
 
 StartRun = Callable[[str, str], FaultRun]

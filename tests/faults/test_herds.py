@@ -81,7 +81,7 @@ async def test_f27_many_workers_come_back_to_their_server(
         for _ in range(workers):
             run.spawn(slots=2)
         await run.ready()
-        await asyncio.to_thread(mortal_server.stop, "fast")
+        await asyncio.to_thread(mortal_server.stop)
         await asyncio.sleep(4)  # the outage is the fault
         await asyncio.to_thread(mortal_server.start)
 
@@ -93,7 +93,7 @@ async def test_f27_many_workers_come_back_to_their_server(
 
         await run.until(all_are_back, "all workers to beat again")
         # Each claims something, so that all have opened what they need.
-        await run.client.enqueue_many(jobs_of("work", [{"seconds": 0.05}] * 20 * workers))
+        await run.client.enqueue_many(jobs_of("work", [{"seconds": 0.05} for _ in range(20 * workers)]))
         await run.settle(30)
         rows = await run.fetch(
             "SELECT extract(epoch FROM backend_start - pg_postmaster_start_time())::float8 AS after "
@@ -107,5 +107,6 @@ async def test_f27_many_workers_come_back_to_their_server(
             last=f"{times[-1]:.2f} s",
             busiest_tenth=busiest,
         )
-    assert times[-1] - times[0] >= 2
-    assert busiest <= len(times) / 2, "half of them at most in any tenth of a second"
+    # Back within 2 s (F6), and spread over what that leaves: pauses have full jitter up to 2 s.
+    assert times[-1] - times[0] >= 1
+    assert busiest <= len(times) / 4, "a quarter of them at most in any tenth of a second"

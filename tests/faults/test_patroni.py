@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +32,10 @@ async def test_f17_patroni_moves_the_leader(start_run: Callable[[str, str], Faul
             await Migrator(DatabaseSettings(url=cluster.url)).up()
             async with start_run("f17_patroni_moves_the_leader", cluster.url) as run:
                 for _ in range(2):
-                    run.spawn(JOBPLANE_LEASE="5")
+                    run.spawn()
                 await run.ready()
+                # Nobody can take anything back while nobody leads.
+                run.allowance = timedelta(seconds=AWAY)
                 over = asyncio.Event()
                 enqueueing = asyncio.create_task(_enqueue_until(run, over))
                 ways = ["switchover"] * SWITCHOVERS + ["kill"] * KILLS

@@ -13,6 +13,10 @@ from tests.faults.restarts import WAYS, migrate, mortal_server, restart
 from tests.faults.run import PROFILE, SLOTS, FaultRun
 
 ENQUEUERS: Final = 4
+SECONDS: Final = 0.05
+"""How long a job takes."""
+AHEAD: Final = 0.1
+"""Seconds of work that a worker claims ahead: the default of prefetch."""
 
 
 async def test_f6_the_server_restarts_under_load(start_run: Callable[[str, str], FaultRun]) -> None:
@@ -26,7 +30,7 @@ async def test_f6_the_server_restarts_under_load(start_run: Callable[[str, str],
             outages, slowest = [], 0.0
             ways = [*WAYS] * (14 if run.long else 1)
             run.random.shuffle(ways)
-            async with Load(run, ENQUEUERS) as load:
+            async with Load(run, ENQUEUERS, seconds=SECONDS) as load:
                 for way in ways:
                     # Time for load between two outages is part of the fault.
                     await asyncio.sleep(run.random.uniform(5, 15) if run.long else run.random.uniform(1.5, 3))
@@ -44,7 +48,8 @@ async def test_f6_the_server_restarts_under_load(start_run: Callable[[str, str],
     assert slowest <= 2
     heartbeats_missed = PROFILE.lease - PROFILE.heartbeat_interval
     longer = [outage for outage in outages if outage >= heartbeats_missed.total_seconds()]
-    assert figures.extra_executions <= len(longer) * 2 * SLOTS
+    # In flight is what runs, and what ended and could not be stored: at most what was claimed, 100 ms of work ahead.
+    assert figures.extra_executions <= len(longer) * 2 * (SLOTS + round(AHEAD * SLOTS / SECONDS))
 
 
 async def _until_work_goes_on(run: FaultRun) -> float:

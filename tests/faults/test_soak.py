@@ -43,7 +43,7 @@ async def test_f34_a_soak(fault_run: FaultRun) -> None:
                 "WHERE datname = current_database() AND application_name LIKE 'jobplane %' ORDER BY random() LIMIT 1"
             )
             if time.monotonic() > began + warm_up:
-                sizes.append(await _size(run))
+                sizes.append(_size(run, *await _of_the_server(run)))
     await run.settle()
 
     half = len(sizes) // 2
@@ -64,19 +64,23 @@ async def test_f34_a_soak(fault_run: FaultRun) -> None:
     assert max(size.dead for size in late) <= 20_000 + 0.5 * late[-1].rows
 
 
-async def _size(run: FaultRun) -> Size:
-    pids = [worker.pid for worker in run.workers]
-    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
+async def _of_the_server(run: FaultRun) -> tuple[int, int, int]:
     (row,) = await run.fetch(
         "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
         "AND application_name LIKE 'jobplane %') AS backends, n_dead_tup AS dead, n_live_tup AS rows "
         "FROM pg_stat_user_tables WHERE relid = 'control_plane.jobs'::regclass"
     )
+    return row["backends"], row["dead"], row["rows"]
+
+
+def _size(run: FaultRun, backends: int, dead: int, rows: int) -> Size:
+    processes = [Path(f"/proc/{worker.pid}") for worker in run.workers]
+    pages = max(int((process / "statm").read_text().split()[1]) for process in processes)
     return Size(
         at=time.monotonic(),
-        memory=max(pages) * os.sysconf("SC_PAGE_SIZE") / 1024**2,
-        files=max(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids),
-        backends=row["backends"],
-        dead=row["dead"],
-        rows=row["rows"],
+        memory=pages * os.sysconf("SC_PAGE_SIZE") / 1024**2,
+        files=max(len([*(process / "fd").iterdir()]) for process in processes),
+        backends=backends,
+        dead=dead,
+        rows=rows,
     )

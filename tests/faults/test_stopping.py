@@ -34,7 +34,7 @@ async def test_f20_signals_at_any_moment(fault_run: FaultRun) -> None:
     await run.settle(30)
 
     shown = {name: f"{seconds:.2f} s" for name, seconds in took.items()}
-    figures = await run.verdict(**shown)
+    figures = await run.verdict(took=shown)
     assert figures.completions >= load.enqueued
     assert took["idle"] <= 1 + BEYOND
     assert took["finishing"] <= GRACE + BEYOND
@@ -83,7 +83,7 @@ async def _releasing(run: FaultRun) -> float:
     await _begun(run, wishes, None, times=2)
     # They may start before the process has ended; what counts is that nobody waits for a lease of 60 s.
     assert time.monotonic() - gone <= PROFILE.poll_interval.total_seconds() + 0.5
-    await run.settle(30)
+    await _completed(run, wishes)
     assert await run.stop(heir) == 0
     return took
 
@@ -106,7 +106,7 @@ async def _impatient(run: FaultRun) -> float:
     assert code == 128 + signal.SIGINT
     heir = run.spawn(JOBPLANE_QUEUES="slow:4")
     await _begun(run, wishes, None, times=2)
-    await run.settle(30)
+    await _completed(run, wishes)
     assert await run.stop(heir) == 0
     return took
 
@@ -136,7 +136,7 @@ async def _without_database(run: FaultRun) -> float:
         took = await _stopped(run, worker, {0})
     heir = run.spawn(JOBPLANE_QUEUES="slow:4")
     await _begun(run, wishes, None, times=2)
-    await run.settle(30)
+    await _completed(run, wishes)
     assert await run.stop(heir) == 0
     return took
 
@@ -153,3 +153,13 @@ async def _begun(
         return all(starts[job_id] >= times for job_id in ids)
 
     await run.until(all_have, f"{len(ids)} jobs to begin {times} times")
+
+
+async def _completed(run: FaultRun, wishes: list[NewJob]) -> None:
+    ids = [wish.id for wish in wishes]
+
+    async def all_are() -> bool:
+        query = "SELECT count(*) FROM control_plane.jobs WHERE id = ANY ($1) AND status = 'completed'"
+        return await run.fetchval(query, ids) == len(ids)
+
+    await run.until(all_are, f"{len(ids)} jobs to complete", 30)

@@ -28,11 +28,10 @@ def main(chosen: Sequence[str]) -> int:
     targets = list(chosen) or list(TESTS)
     killed, survived, known = Counter[str](), Counter[str](), Counter[str]()
     with judge() as judging, runner(judging.url, FORKS) as running:
-        for _, failed in running.run((None, TESTS[target]) for target in targets):
-            if failed:
-                print(running.logs())
-                print("the tests fail without any mutant: mend them first")
-                return 2
+        tests = dict.fromkeys(test for target in targets for test in TESTS[target])
+        if printed := running.fails_on_the_product(tests):
+            print(printed, "the tests fail without any mutant: mend them first", sep="\n")
+            return 2
         for mutant, failed in running.run(_work(targets, judging)):
             assert mutant is not None
             if failed:

@@ -79,9 +79,10 @@ class Runner:
         while self._running:
             yield self._wait()
 
-    def logs(self) -> str:
-        """What the tests printed, run by run."""
-        return "\n".join(path.read_text(errors="replace") for path in sorted(self._folder.glob("*.log")))
+    def fails_on_the_product(self, tests: Iterable[str]) -> str:
+        """What the tests print when they fail without a mutant; nothing where all is well."""
+        ((_, failed),) = self.run([(None, tuple(tests))])
+        return (self._folder / "0.log").read_text(errors="replace") if failed else ""
 
     def _fork(self, mutant: Mutant | None, tests: tuple[str, ...], number: int) -> int:
         pid = os.fork()

@@ -16,6 +16,7 @@ from jobplane import DatabaseSettings, MigrationError
 from jobplane.store import migrator
 from jobplane.store.fit import OLDEST_CODE
 from jobplane.store.migrator import Migration, Migrator, migrations, sql_of
+from jobplane.store.online import statements_of
 from tests.factories import SQL
 from tests.support import until
 
@@ -193,6 +194,7 @@ async def test_four_processes_that_migrate_at_once_all_succeed(empty_database_ur
 import asyncio, sys
 from jobplane import DatabaseSettings
 from jobplane.store.migrator import Migrator
+from jobplane.store.online import statements_of
 print(len(asyncio.run(Migrator(DatabaseSettings(url=sys.argv[1])).up())))
 """
     processes = [
@@ -286,7 +288,7 @@ async def test_the_printed_sql_does_what_up_does(fresh: Migrator, bare: SQL, ser
     """For Alembic, Flyway and others: each file runs by itself, statement by statement where it says online."""
     for migration in migrations():
         text = sql_of(migration, "control_plane")
-        parts = migrator._statements(text) if text.startswith("-- online") else [text]
+        parts = statements_of(text) if text.startswith("-- online") else [text]
         for part in parts:
             await bare.execute(part)
     by_hand = await _shape(bare)

@@ -126,6 +126,26 @@ async def test_a_running_row_of_other_software_without_a_lease_is_left_alone(sto
     assert await store.rescue() == []
 
 
+async def test_a_row_that_refers_to_a_job_does_not_hide_it_from_the_sweep(store: Store, sql: SQL) -> None:
+    """FOR NO KEY UPDATE, as in the claim."""
+    job_id = await make_job(sql, JobStatus.RUNNING, lease_expires_at=EXPIRED)
+
+    async with sql.transaction():
+        await sql.execute(
+            "INSERT INTO control_plane.job_attempts (job_id, epoch, attempt, outcome) VALUES ($1, 9, 1, 'failed')",
+            job_id,
+        )
+        assert await store.rescue() == [(job_id, "default")]
+
+
+async def test_a_lease_that_nobody_signed_is_taken_back_too_and_says_so(store: Store, sql: SQL) -> None:
+    job_id = await make_job(sql, JobStatus.RUNNING, worker_id=None, lease_expires_at=EXPIRED)
+
+    await store.rescue()
+
+    assert (await row_of(sql, job_id))["last_error"] == "lease lost: worker ? stopped renewing it"
+
+
 async def test_jobs_of_types_that_nobody_here_knows_are_rescued_not_discarded(store: Store, sql: SQL) -> None:
     """I18: the sweeper need not know a type to give its job back."""
     job_id = await make_job(sql, JobStatus.RUNNING, type="unheard_of", lease_expires_at=EXPIRED)

@@ -141,6 +141,7 @@ async def test_a_result_that_cannot_be_stored_fails_for_good() -> None:
 
     assert isinstance(outcome, Failed)
     assert (outcome.error.type, outcome.reason) == ("InvalidInputError", "failed")
+    assert outcome.error.message.startswith("result")
 
 
 @pytest.mark.parametrize("delay", [timedelta(days=366, seconds=1), "soon", None, math.nan])
@@ -152,7 +153,7 @@ async def test_a_delay_that_cannot_be_stored_is_a_failure_of_the_handler(
 
     assert isinstance(outcome, Rescheduled)
     assert (outcome.error.type, outcome.delay) == ("InvalidInputError", SECOND)
-    assert "delay must be a timedelta or seconds, at most a year (366 days)" in outcome.error.message
+    assert outcome.error.message.startswith("delay must be a timedelta or seconds, at most a year (366 days)")
 
 
 async def test_the_last_attempt_is_not_followed_by_another() -> None:
@@ -202,6 +203,17 @@ async def test_a_jobs_own_policy_gives_the_delay_and_its_types_the_errors() -> N
     unknown = await Bench(raising(OSError(), policy)).run(claimed(policy='{"kind":"new","seconds":[]}'))
     assert isinstance(unknown, Rescheduled)
     assert unknown.delay == SECOND
+
+
+async def test_a_jobs_own_policy_counts_where_its_type_has_none() -> None:
+    @task
+    async def handler() -> None:
+        raise ValueError
+
+    outcome = await Bench(handler).run(claimed(policy=encode_policy(Fixed(9 * SECOND))))
+
+    assert isinstance(outcome, Rescheduled)
+    assert outcome.delay == 9 * SECOND
 
 
 async def test_a_policy_that_raises_costs_no_outcome() -> None:

@@ -76,7 +76,7 @@ def test_listed_repeats_its_last_delay() -> None:
 
 
 def test_an_empty_list_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="^delays must name at least one delay"):
+    with pytest.raises(InvalidInputError, match=r"^delays must name at least one delay"):
         Listed(())
 
 
@@ -172,7 +172,7 @@ def test_a_policy_of_the_users_own_cannot_be_stored_with_a_job() -> None:
         def _delay(self, attempt: int) -> timedelta:
             return SECOND * attempt
 
-    with pytest.raises(InvalidInputError, match="^retry must be Fixed, Linear, Exponential or Listed"):
+    with pytest.raises(InvalidInputError, match=r"^retry must be Fixed, Linear, Exponential or Listed"):
         encode_policy(Own())
     assert Own().delay(10**9) == MAX_RETRY_DELAY
 

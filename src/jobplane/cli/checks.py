@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
 from jobplane.cli.present import span
+from jobplane.cli.rights import examine_rights
 from jobplane.client.queue import JobQueue
 from jobplane.errors import JobplaneError
 from jobplane.settings import DatabaseSettings
@@ -17,6 +18,7 @@ from jobplane.store.connecting import connect
 from jobplane.store.database import Connection
 from jobplane.store.failures import sqlstate_of, translated
 from jobplane.store.fit import fit_of
+from jobplane.store.inspection import count_unleased
 from jobplane.store.migrator import migrations
 
 OLDEST_SERVER: Final = 150_000
@@ -177,10 +179,7 @@ async def _snapshots(_settings: DatabaseSettings, connection: Connection) -> Fin
         )
     name = oldest["application_name"] or "no application_name"
     if oldest["pid"] is None:
-        who, advice = (
-            f"the prepared transaction {name}",
-            "commit it or roll it back: COMMIT PREPARED, ROLLBACK PREPARED",
-        )
+        who, advice = f"the prepared transaction {name}", "COMMIT PREPARED or ROLLBACK PREPARED"
     else:
         who = f"session {oldest['pid']} ({name}, {oldest['state']})"
         advice = (
@@ -196,6 +195,11 @@ async def _snapshots(_settings: DatabaseSettings, connection: Connection) -> Fin
 
 
 # -- the schema --------------------------------------------------------------------------------------------
+
+
+async def _rights(settings: DatabaseSettings, connection: Connection) -> Finding:
+    ok, says, advice = await examine_rights(settings, connection)
+    return Finding("rights", ok=ok, says=says, advice=advice)
 
 
 async def _schema(settings: DatabaseSettings, _connection: Connection) -> Finding:
@@ -256,12 +260,7 @@ async def _workers(settings: DatabaseSettings, _connection: Connection) -> Findi
 
 
 async def _leases(settings: DatabaseSettings, connection: Connection) -> Finding:
-    # The settings have checked the name.
-    statement = (
-        f'SELECT count(*) FROM "{settings.schema}".jobs '  # noqa: S608
-        "WHERE status = 'running' AND lease_expires_at IS NULL"
-    )
-    count = int(await connection.fetchval(statement))
+    count = await count_unleased(connection, settings.schema)
     if not count:
         return Finding("leases", ok=True, says="every running job has a lease")
     return Finding(
@@ -277,6 +276,7 @@ _SERVER: Final[Mapping[str, _Check]] = {
     "primary": _primary,
     "clock": _clock,
     "snapshots": _snapshots,
+    "rights": _rights,
     "schema": _schema,
 }
 _TABLES: Final[Mapping[str, _Check]] = {

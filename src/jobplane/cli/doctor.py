@@ -17,7 +17,8 @@ from jobplane.cli.failures import ExitCode, expected_errors
 from jobplane.cli.options import AsJSON, DatabaseURL, Schema, given
 from jobplane.cli.output import Column, plain, print_json, print_table
 from jobplane.errors import ConfigurationError
-from jobplane.settings import DatabaseSettings, Resolved, WorkerSettings, masked, resolve
+from jobplane.redaction import masked
+from jobplane.settings import DatabaseSettings, Resolved, WorkerSettings, resolve
 
 T = TypeVar("T")
 _PARTS: Final = frozenset({"host", "port", "name", "user", "password", "ssl"})

@@ -147,6 +147,7 @@ def show(
             + (f", until {moment(job.lease_expires_at)}" if job.lease_expires_at else ""),
         ),
         ("unique key", job.unique_key),
+        ("tenant", job.tenant),
         ("tags", ", ".join(job.tags) or None),
         ("progress", None if fraction is None else f"{fraction:.0%} {message}".strip()),
         ("last error", job.last_error),

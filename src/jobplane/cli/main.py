@@ -13,7 +13,9 @@ from jobplane.cli.history import history
 from jobplane.cli.jobs import jobs
 from jobplane.cli.migrate import migrate
 from jobplane.cli.queues import queues
+from jobplane.cli.roles import roles
 from jobplane.cli.schedules import schedules
+from jobplane.cli.tenants import tenants
 from jobplane.cli.verify import verify
 from jobplane.cli.worker import worker
 from jobplane.cli.workers import workers
@@ -54,6 +56,8 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(queues, name="queues")
 app.add_typer(schedules, name="schedules")
 app.add_typer(workers, name="workers")
+app.add_typer(roles, name="roles")
+app.add_typer(tenants, name="tenants")
 app.command()(doctor)
 app.add_typer(history, name="history")
 app.command()(verify)

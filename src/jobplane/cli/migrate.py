@@ -131,22 +131,26 @@ def sql(
                 raise ConfigurationError(
                     "the plain format is printed: redirect it, or choose another --format"
                 )
-            bound = _known(to) if to is not None else 0 if down else len(migrations())
+            bound = _known(to) if to is not None else 0 if down else _newest()
             sys.stdout.write(export.script(name, bound, down=down))
             return
         if output is None:
             raise ConfigurationError(f"--format {form} writes files: say where with --output DIR")
         if down:
             raise ConfigurationError(f"--down is for the plain format: {form} files hold both directions")
-        written = _write(output, export.files(form, name, len(migrations()) if to is None else _known(to)))
+        written = _write(output, export.files(form, name, _newest() if to is None else _known(to)))
         for path in written:
             typer.echo(path)
         if not written:
             typer.echo("nothing to do: the files are there already", err=True)
 
 
+def _newest() -> int:
+    return migrations()[-1].version
+
+
 def _known(version: int) -> int:
-    newest = migrations()[-1].version
+    newest = _newest()
     if not 0 <= version <= newest:
         raise ConfigurationError(f"--to must be a version from 0 to {newest}; got {version}")
     return version

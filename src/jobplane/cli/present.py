@@ -35,6 +35,7 @@ def job_document(job: Job, *, payload: bool = False) -> dict[str, object]:
         "progress": job.progress,
         "tags": list(job.tags),
         "unique_key": job.unique_key,
+        "tenant": job.tenant,
         "worker_id": job.worker_id,
         "lease_epoch": job.lease_epoch,
         "lease_expires_at": timestamp(job.lease_expires_at),

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
-from jobplane.errors import StatementError
+from jobplane.errors import InvalidInputError, StatementError
 from jobplane.job import EnqueueJobResult, NewJob
 
 MAX_BATCH: Final = 1000
@@ -73,7 +73,7 @@ class Batcher:
 async def _insert_all(lane: Insert, batch: list[tuple[NewJob, asyncio.Future[EnqueueJobResult]]]) -> None:
     try:
         results = await lane([job for job, _ in batch])
-    except StatementError as error:
+    except (StatementError, InvalidInputError) as error:
         if len(batch) == 1:
             _fail(batch, error)
             return

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from jobplane.client.ops import wake
 from jobplane.client.steps import Pause, Query, Steps
-from jobplane.errors import DatabaseUnavailableError, shown
+from jobplane.errors import DatabaseUnavailableError, InvalidInputError, shown
 from jobplane.job import TERMINAL, EnqueueJobResult, NewJob
 from jobplane.sql import SQLValue
 from jobplane.store.rows import as_uuid, columns_of, parameters_of, result_of
@@ -74,18 +74,27 @@ def _insert_distinct(jobs: Sequence[NewJob]) -> Steps[dict[UUID, EnqueueJobResul
 def _find_twins(missing: Sequence[NewJob], results: dict[UUID, EnqueueJobResult]) -> Steps[None]:
     ids: list[SQLValue] = [str(job.id) for job in missing]
     keys: list[SQLValue] = [job.unique_key for job in missing if job.unique_key]
-    twins = yield Query("job/find_twins", {"ids": ids, "unique_keys": keys})
+    tenants: list[SQLValue] = list({job.tenant for job in missing if job.tenant})
+    if tenants:
+        args: dict[str, SQLValue] = {"ids": ids, "unique_keys": keys, "tenants": tenants}
+        twins = yield Query("job/find_tenants_twins", args)
+    else:
+        twins = yield Query("job/find_twins", {"ids": ids, "unique_keys": keys})
     by_id = {as_uuid(row["id"]): row for row in twins}
-    by_key = {row["unique_key"]: row for row in twins if row["status"] not in TERMINAL}
+    by_key = {(row["tenant"], row["unique_key"]): row for row in twins if row["status"] not in TERMINAL}
     for job in missing:
-        twin = by_id.get(job.id) or (by_key.get(job.unique_key) if job.unique_key else None)
+        twin = by_id.get(job.id)
+        if twin is not None and twin["tenant"] != job.tenant:
+            # Not even its status is theirs to know.
+            raise InvalidInputError("id", job.id, "must be new: a job of another tenant has it")
+        twin = twin or (by_key.get((job.tenant, job.unique_key)) if job.unique_key else None)
         if twin is not None:
             results[job.id] = result_of(twin, existing=True)
 
 
-def _place(job: NewJob) -> tuple[str, int]:
+def _place(job: NewJob) -> tuple[str, str, int]:
     # Two statements with the same keys in different orders would wait for each other. Of one key, the first stays first.
-    return (job.unique_key, 0) if job.unique_key else ("", job.id.int)
+    return (job.unique_key, job.tenant or "", 0) if job.unique_key else ("", "", job.id.int)
 
 
 def insert_in_transaction(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 from uuid import UUID
 
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
@@ -37,6 +37,7 @@ from jobplane.sql import channel
 from jobplane.store.failures import is_unique_violation
 from jobplane.store.rows import attempt_of, job_of
 
+T = TypeVar("T")
 MAX_PAGE: Final = 100
 SCAN: Final = 20_000
 """Jobs that one page looks at, at most."""
@@ -53,6 +54,18 @@ def wake(words: Iterable[str], schema: str) -> Steps[None]:
     """Tell the workers of some queues to look, or hand them words such as cancel:<id>."""
     for word in words:
         yield Query("wake/notify", {"channel": channel(schema), "word": word})
+
+
+def enter(tenant: str | None) -> Steps[None]:
+    """Tell the server whose jobs the rest of the transaction may see; None: it does not ask."""
+    if tenant is not None:
+        yield Query("tenant/enter", {"tenant": tenant})
+
+
+def within(tenant: str | None, steps: Steps[T]) -> Steps[T]:
+    """Steps inside a caller's transaction, the tenant told first."""
+    yield from enter(tenant)
+    return (yield from steps)
 
 
 def get_job(job_id: UUID) -> Steps[Job | None]:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
-from jobplane.client.runtime import Runtime, insert_many_on, on_connection, perform
+from jobplane.client.runtime import Runtime, all_of_tenant, insert_many_on, on_connection, perform
 from jobplane.client.scheduling import AsyncScheduling
 from jobplane.client.steps import Steps
 from jobplane.client.sync import SyncJobQueue
@@ -20,6 +20,7 @@ from jobplane.client.tasks import TaskDecorator
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
 from jobplane.settings import DatabaseSettings, resolve
 from jobplane.task import JobQueueOptions, Registry, ScheduleOptions, new_job, with_defaults
+from jobplane.tenant import of_tenant, with_tenant
 
 T = TypeVar("T")
 
@@ -33,8 +34,11 @@ class JobQueue(AsyncScheduling):
         url: where PostgreSQL is; default: DATABASE_URL, else the AUDIT_LOGS_DB_* variables.
         options: defaults for all jobs of this client (see JobQueueOptions).
         settings: everything about the database at once, instead of url.
+        tenant: whose jobs this client writes; keys are each tenant's own. With settings.row_security it also sees no
+            others, once `jobplane tenants enable` has made the server ask.
 
     Raises:
+        InvalidInputError: the tenant is no tenant's name.
         ConfigurationError: nothing says where the database is (on first use).
     """
 
@@ -44,10 +48,13 @@ class JobQueue(AsyncScheduling):
         *,
         options: JobQueueOptions | None = None,
         settings: DatabaseSettings | None = None,
+        tenant: str | None = None,
     ) -> None:
         self.registry = Registry()
         self.task = TaskDecorator(lambda: self, self.registry)
-        self._options = options or JobQueueOptions()
+        self._options = with_tenant(options, tenant)
+        self.tenant = self._options.get("tenant")
+        """Whose jobs this client writes; None where nobody said."""
         self._url = url
         self._settings = settings
         self._runtime: Runtime | None = None
@@ -60,6 +67,11 @@ class JobQueue(AsyncScheduling):
             explicit = {} if self._url is None else {"url": self._url}
             self._settings = resolve(DatabaseSettings, os.environ, **explicit).settings
         return self._settings
+
+    @property
+    def _told(self) -> str | None:
+        # The tenant that the server is told of.
+        return self.tenant if self.settings.row_security else None
 
     @property
     def sync(self) -> SyncJobQueue:
@@ -115,9 +127,10 @@ class JobQueue(AsyncScheduling):
         self, job: NewJob, *, connection: object = None, notify: bool = False
     ) -> EnqueueJobResult:
         """Write a job made by `task.new(...)`."""
+        job = of_tenant(job, self.tenant)
         if connection is not None:
             schema = self.settings.schema
-            steps = inserts.insert_in_transaction([job], schema, notify=notify)
+            steps = ops.within(self._told, inserts.insert_in_transaction([job], schema, notify=notify))
             return (await perform(steps, on_connection(connection, schema)))[0]
         runtime = self._running()
         result = await runtime.batcher.insert(job)
@@ -142,8 +155,10 @@ class JobQueue(AsyncScheduling):
             connection: the caller's own asyncpg connection (COPY); others get multi-row inserts.
             notify: as for `enqueue`.
         """
+        jobs = all_of_tenant(jobs, self.tenant)
         if connection is not None:
-            return await insert_many_on(connection, jobs, self.settings.schema, notify=notify)
+            schema = self.settings.schema
+            return await insert_many_on(connection, jobs, schema, notify=notify, tenant=self._told)
         return await self._running().copy(jobs)
 
     # -- reading -------------------------------------------------------------------------------------
@@ -151,7 +166,8 @@ class JobQueue(AsyncScheduling):
     async def get_job(self, job_id: UUID, *, connection: object = None) -> Job | None:
         """One job, or None. With a connection: as its transaction sees it."""
         if connection is not None:
-            return await perform(ops.get_job(job_id), on_connection(connection, self.settings.schema))
+            run = on_connection(connection, self.settings.schema)
+            return await perform(ops.within(self._told, ops.get_job(job_id)), run)
         return await self._run(ops.get_job(job_id))
 
     async def list_jobs(
@@ -242,12 +258,8 @@ class JobQueue(AsyncScheduling):
     async def limit_queue(self, name: str, max_running: int | None) -> None:
         """Let at most so many jobs of a queue run at once, over all workers, from the next claim on.
 
-        Args:
-            name: the queue.
-            max_running: 1 to 100,000; with 1 its jobs run one by one in strict order (priority, then due time).
-                None lifts the limit. Running jobs go on in any case.
-
-        Raises InvalidInputError for a value outside its limit.
+        With 1 its jobs run one by one in strict order (priority, then due time). None lifts the limit. Running jobs go
+        on in any case. Raises InvalidInputError for anything but 1 to 100,000.
         """
         await self._run(ops.limit_queue(name, max_running))
         self._wake(f"limit:{name}")
@@ -284,5 +296,5 @@ class JobQueue(AsyncScheduling):
     def _running(self) -> Runtime:
         # A pool belongs to one event loop; a client that lives across several (tests, scripts) starts afresh.
         if self._runtime is None or self._runtime.loop is not asyncio.get_running_loop():
-            self._runtime = Runtime(self.settings)
+            self._runtime = Runtime(self.settings, self.tenant)
         return self._runtime

@@ -15,9 +15,10 @@ from jobplane.job import NewJob
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import load
 from jobplane.store.adapters import async_runner, is_asyncpg
-from jobplane.store.bulk import can_copy, chunks, copy, copy_in
+from jobplane.store.bulk import can_copy, chunks, copy, copy_in, translating
 from jobplane.store.database import Connection, Database, Lane
 from jobplane.store.rows import Row
+from jobplane.tenant import of_tenant
 
 T = TypeVar("T")
 Run: TypeAlias = Callable[[Query], Awaitable[Sequence[Row]]]
@@ -28,14 +29,14 @@ LANES: Final = 2
 class Runtime:
     """The pool, the gathering of enqueues and the wake-ups of one client on one event loop."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, tenant: str | None = None) -> None:
         if not settings.is_given:
             raise ConfigurationError(
                 "no database is configured: set DATABASE_URL (or AUDIT_LOGS_DB_HOST and the others), or pass a url. "
                 "jobplane doctor shows what is in effect."
             )
         self.loop = asyncio.get_running_loop()
-        self.database = Database(settings, replicated=True)
+        self.database = Database(settings, replicated=True, tenant=tenant)
         self._lanes = [Lane(self.database) for _ in range(LANES + 1)]
         self.batcher = Batcher([self._inserting_over(lane) for lane in self._lanes[:LANES]])
         self._waking = self._running_over(self._lanes[LANES])
@@ -60,7 +61,12 @@ class Runtime:
     async def copy(self, jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> int:
         """Write jobs by COPY and wake their workers."""
         queues: set[str] = set()
-        count = await copy(self.database, jobs, queues)
+        if self.database.tenant is None:
+            count = await copy(self.database, jobs, queues)
+        else:  # row security refuses COPY
+            async with translating("enqueue_many"), self.database.transaction() as connection:
+                run = on_connection(connection, self.database.settings.schema)
+                count = await _insert_chunks(jobs, run, queues)
         for queue in queues:
             self.notifier.wake(queue)
         return count
@@ -106,17 +112,43 @@ def on_connection(connection: object, schema: str) -> Run:
 
 
 async def insert_many_on(
-    connection: object, jobs: Iterable[NewJob] | AsyncIterable[NewJob], schema: str, *, notify: bool
+    connection: object,
+    jobs: Iterable[NewJob] | AsyncIterable[NewJob],
+    schema: str,
+    *,
+    notify: bool,
+    tenant: str | None = None,
 ) -> int:
-    """Write any number of jobs inside the caller's transaction: by COPY on asyncpg, else a thousand a statement."""
-    count, queues = 0, set[str]()
+    """Write any number of jobs inside the caller's transaction: by COPY on asyncpg, else a thousand a statement.
+
+    With a tenant the server is told of it first, and COPY is left out, which row security refuses.
+    """
+    queues = set[str]()
     run = on_connection(connection, schema)
-    if is_asyncpg(connection) and await can_copy(cast("Connection", connection)):
+    if tenant is None and is_asyncpg(connection) and await can_copy(cast("Connection", connection)):
         count = await copy_in(cast("Connection", connection), jobs, schema, queues)
     else:
-        async for chunk in chunks(jobs):
-            queues.update(job.queue for job in chunk)
-            count += len(await perform(inserts.insert(chunk), run))
+        await perform(ops.enter(tenant), run)
+        count = await _insert_chunks(jobs, run, queues)
     if notify:
         await perform(ops.wake(queues, schema), run)
+    return count
+
+
+def all_of_tenant(
+    jobs: Iterable[NewJob] | AsyncIterable[NewJob], tenant: str | None
+) -> Iterable[NewJob] | AsyncIterable[NewJob]:
+    """Jobs as a client of this tenant writes them, as they come. Raises what `of_tenant` raises."""
+    if tenant is None:
+        return jobs
+    if isinstance(jobs, AsyncIterable):
+        return (of_tenant(job, tenant) async for job in jobs)
+    return (of_tenant(job, tenant) for job in jobs)
+
+
+async def _insert_chunks(jobs: Iterable[NewJob] | AsyncIterable[NewJob], run: Run, queues: set[str]) -> int:
+    count = 0
+    async for chunk in chunks(jobs):
+        queues.update(job.queue for job in chunk)
+        count += len(await perform(inserts.insert(chunk), run))
     return count

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack, cast
 from uuid import UUID
@@ -20,8 +21,10 @@ from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, 
 from jobplane.settings import DatabaseSettings, resolve
 from jobplane.sql import load
 from jobplane.store.adapters import sync_runner
+from jobplane.store.bulk import CHUNK
 from jobplane.store.rows import Row
 from jobplane.task import JobQueueOptions, ScheduleOptions, new_job, with_defaults
+from jobplane.tenant import of_tenant, with_tenant
 
 if TYPE_CHECKING:
     from jobplane.store.sync import SyncDatabase
@@ -41,8 +44,11 @@ class SyncJobQueue(SyncScheduling):
         *,
         options: JobQueueOptions | None = None,
         settings: DatabaseSettings | None = None,
+        tenant: str | None = None,
     ) -> None:
-        self._options = options or JobQueueOptions()
+        self._options = with_tenant(options, tenant)
+        self.tenant = self._options.get("tenant")
+        """Whose jobs this client writes; None where nobody said."""
         self._url = url
         self._settings = settings
         self._database: SyncDatabase | None = None
@@ -87,19 +93,25 @@ class SyncJobQueue(SyncScheduling):
         self, job: NewJob, *, connection: object = None, notify: bool = False
     ) -> EnqueueJobResult:
         """Write a job made by `task.new(...)`."""
+        job = of_tenant(job, self.tenant)
         if connection is None:
             result = self._run(inserts.insert([job]))[0]
             if not result.existing:
                 self._wake(job.queue)
             return result
         run_statement, schema = sync_runner(connection), self.settings.schema
-        steps = inserts.insert_in_transaction([job], schema, notify=notify)
+        told = self.tenant if self.settings.row_security else None
+        steps = ops.within(told, inserts.insert_in_transaction([job], schema, notify=notify))
         return perform(steps, lambda query: run_statement(load(query.statement, schema), query.args))[0]
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> int:
         """Write any number of jobs by COPY, in constant memory; see JobQueue.enqueue_many."""
         queues: set[str] = set()
-        count = self._opened().copy(jobs, queues)
+        jobs = (of_tenant(job, self.tenant) for job in jobs)
+        if self.tenant is not None and self.settings.row_security:
+            count = self._insert_chunks(jobs, queues)
+        else:
+            count = self._opened().copy(jobs, queues)
         for queue in queues:
             self._wake(queue)
         return count
@@ -197,6 +209,17 @@ class SyncJobQueue(SyncScheduling):
             steps, lambda query: database.fetch(load(query.statement, self.settings.schema), query.args)
         )
 
+    def _insert_chunks(self, jobs: Iterator[NewJob], queues: set[str]) -> int:
+        # As COPY, which row security refuses: one transaction, constant memory.
+        count = 0
+        with self._opened().transaction() as connection:
+            run, schema = sync_runner(connection), self.settings.schema
+            while chunk := list(islice(jobs, CHUNK)):
+                steps = inserts.insert(chunk)
+                count += len(perform(steps, lambda query: run(load(query.statement, schema), query.args)))
+                queues.update(job.queue for job in chunk)
+        return count
+
     def _wake(self, word: str) -> None:
         self._opened().wake(word)
 
@@ -206,7 +229,7 @@ class SyncJobQueue(SyncScheduling):
                 # Here, not above: psycopg takes a third of the time that importing jobplane takes, and is optional.
                 from jobplane.store.sync import SyncDatabase  # noqa: PLC0415
 
-                self._database = SyncDatabase(self.settings)
+                self._database = SyncDatabase(self.settings, self.tenant)
             return self._database
 
 

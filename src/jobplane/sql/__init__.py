@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 SQLValue: TypeAlias = "bool | int | float | str | datetime | UUID | Sequence[SQLValue] | None"
+_NUMBER: Final = re.compile(r"\$(\d+)")
 _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 
@@ -40,19 +41,27 @@ class Statement:
         """The arguments in the order of the numbers. Raises KeyError for a missing one."""
         return tuple(args[name] for name in self.parameters)
 
+    def written_out(self, args: Mapping[str, SQLValue]) -> str:
+        """The statement with its arguments as literals, for scripts that someone else runs. Raises KeyError."""
+        values = self.positions(args)
+        return _NUMBER.sub(lambda match: literal(values[int(match[1]) - 1]), self.numbered)
+
 
 @cache
-def load(name: str, schema: str = "control_plane", clock: str = "now()") -> Statement:
+def load(
+    name: str, schema: str = "control_plane", clock: str = "now()", verb: str | None = None
+) -> Statement:
     """The statement of sql/<name>.sql for a schema.
 
     Args:
         name: folder and file without the ending.
         schema: a name that jobplane.settings has checked; it is quoted here.
         clock: what to read the time from; anything but now() is for tests.
+        verb: which statement it says it is, where another way to do the same has another file.
     """
     text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
     # The statement says which it is: to who looks at pg_stat_activity, and to the history of transitions.
-    return parse(name, f"/* jobplane: {name} */\n{text}", schema, clock)
+    return parse(name, f"/* jobplane: {verb or name} */\n{text}", schema, clock)
 
 
 def parse(name: str, text: str, schema: str, clock: str = "now()") -> Statement:
@@ -76,6 +85,21 @@ def parse(name: str, text: str, schema: str, clock: str = "now()") -> Statement:
 def quoted(identifier: str) -> str:
     """An SQL identifier in double quotes."""
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(value: SQLValue) -> str:
+    """An SQL literal for a number, a text or a list of them. Raises TypeError for anything else."""
+    match value:
+        case bool():
+            raise TypeError("nothing that scripts write is a bool")
+        case int():
+            return str(value)
+        case str():
+            return "'" + value.replace("'", "''") + "'"
+        case list() | tuple():
+            return f"ARRAY[{', '.join(map(literal, value))}]"
+        case _:
+            raise TypeError(f"a {type(value).__name__} has no literal here")
 
 
 def channel(schema: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Final
 
@@ -23,12 +24,18 @@ async def copy(database: Database, jobs: Iterable[NewJob] | AsyncIterable[NewJob
 
     One try, since the jobs can be iterated once only. Raises the DatabaseError that fits.
     """
+    async with translating("enqueue_many"), database.connection() as connection:
+        with replication_heeded(connection, heeded=database.replicated):
+            return await copy_in(connection, jobs, database.settings.schema, queues)
+
+
+@asynccontextmanager
+async def translating(doing: str) -> AsyncIterator[None]:
+    """What the driver raises inside comes out as the DatabaseError that fits."""
     try:
-        async with database.connection() as connection:
-            with replication_heeded(connection, heeded=database.replicated):
-                return await copy_in(connection, jobs, database.settings.schema, queues)
+        yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise translated(error, "enqueue_many") from error
+        raise translated(error, doing) from error
 
 
 async def can_copy(connection: Connection) -> bool:

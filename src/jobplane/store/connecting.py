@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import timedelta
 from typing import Final, Literal
 
 import asyncpg
 
 from jobplane.errors import ConfigurationError
-from jobplane.settings import DatabaseSettings, masked
+from jobplane.redaction import masked
+from jobplane.settings import DatabaseSettings
 from jobplane.store.keepalive import watch_over
 
 STATEMENTS_KEPT: Final = 100
@@ -50,7 +52,15 @@ async def connect(
             statement_cache_size=STATEMENTS_KEPT if settings.prepared_statements else 0,
             server_settings={"application_name": application_name},
         )
-    except (ValueError, asyncpg.exceptions.ClientConfigurationError):
+    except ssl.SSLError:
+        raise  # one that a certificate caused is a ValueError too, and has nothing to do with the URL
+    except (ValueError, asyncpg.exceptions.ClientConfigurationError) as error:
+        if str(error).startswith("root certificate file"):
+            # verify-ca and verify-full want to know whom to trust, and must not go on without.
+            raise ConfigurationError(
+                f"the server's certificate cannot be verified: {str(error).partition(chr(10))[0]}. Name the file with "
+                "sslrootcert=... in the URL, or put it there"
+            ) from None
         # The driver's own words may quote a piece of the password, so they are not passed on.
         raise ConfigurationError(
             f"the database URL {where} cannot be read: write it as postgresql://user:password@host:5432/name, with "

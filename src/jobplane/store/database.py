@@ -17,7 +17,7 @@ from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, sqlstate_of, translated
-from jobplane.store.pooler import fetch_locally, local, must_pass_pooler
+from jobplane.store.pooler import local, must_pass_pooler
 from jobplane.store.replication import replication_heeded
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Database:
         clock: the function that statements read the time from; for tests.
         replicated: whether a commit that was not confirmed by its synchronous standby is an error. Workers need not
             know: a claim or an outcome that a failover undoes is a job that runs again.
+        tenant: whose jobs to see and write, where settings.row_security says that the server asks.
     """
 
     def __init__(
@@ -62,9 +63,12 @@ class Database:
         clock: str = "now()",
         application_name: str = "jobplane",
         replicated: bool = False,
+        tenant: str | None = None,
     ) -> None:
         self.settings = settings
         self.replicated = replicated
+        self.tenant = tenant if settings.row_security else None
+        """The tenant that the server is told of; None where it does not ask."""
         self._setup = setup
         self._size = size or settings.pool_max
         self._clock = clock
@@ -96,9 +100,10 @@ class Database:
     ) -> list[asyncpg.Record]:
         """One statement on a connection that was opened here."""
         with replication_heeded(connection, heeded=self.replicated):
-            if self._setup and not self.settings.prepared_statements:
-                return await fetch_locally(connection, self._setup, statement, values)
-            return await connection.fetch(statement.numbered, *values)
+            if not self._tells_transactions:
+                return await connection.fetch(statement.numbered, *values)
+            async with self._within_transaction(connection):
+                return await connection.fetch(statement.numbered, *values)
 
     async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try something idempotent, again after errors that pass. `doing` names it in the error."""
@@ -139,23 +144,15 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """As `connection`, inside a transaction. A cancelled one does not wait for the server to roll back."""
-        async with self.connection() as connection:
-            transaction = connection.transaction()
-            await transaction.start()
-            try:
-                await self.set_locally(connection)
-                yield connection
-            except (TimeoutError, asyncio.CancelledError):
-                raise  # the connection is closed, and the transaction with it
-            except BaseException:
-                await transaction.rollback()
-                raise
-            await transaction.commit()
+        async with self.connection() as connection, self._within_transaction(connection):
+            yield connection
 
     async def set_locally(self, connection: Connection) -> None:
-        """At the begin of a transaction: what sessions were told already, unless a pooler hands them around."""
+        """At the begin of a transaction: what must end with it, since a pooler gives the next one to somebody else."""
         if self._setup and not self.settings.prepared_statements:
             await connection.execute(local(self._setup))
+        if self.tenant is not None:
+            await connection.fetch(self.statement("tenant/enter").numbered, self.tenant)
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection of its own, outside of the pool: for lanes, and for the heartbeat's thread."""
@@ -183,6 +180,25 @@ class Database:
         connection = await connect(settings, self._setup, self._application_name)
         self._made.add(connection)
         return connection
+
+    @property
+    def _tells_transactions(self) -> bool:
+        return self.tenant is not None or bool(self._setup and not self.settings.prepared_statements)
+
+    @asynccontextmanager
+    async def _within_transaction(self, connection: Connection) -> AsyncIterator[None]:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await self.set_locally(connection)
+            yield
+        except (TimeoutError, asyncio.CancelledError):
+            raise  # the connection is closed by whoever holds it, and the transaction with it
+        except BaseException:
+            if not connection.is_closed():
+                await transaction.rollback()
+            raise
+        await transaction.commit()
 
     async def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
         async with self._opening:

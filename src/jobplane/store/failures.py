@@ -22,6 +22,7 @@ from jobplane.errors import (
     SchemaError,
     StatementError,
 )
+from jobplane.redaction import redacted
 
 
 class Reaction(Enum):
@@ -72,7 +73,7 @@ def reaction_to(error: BaseException) -> Reaction:
 def translated(error: BaseException, doing: str) -> DatabaseError:
     """The error of jobplane for a driver's, to be raised `from` it. `doing` names the statement."""
     state = sqlstate_of(error)
-    message = f"{doing}: {str(error) or type(error).__name__}" + (f" (SQLSTATE {state})" if state else "")
+    message = f"{doing}: {_words_of(error)}" + (f" (SQLSTATE {state})" if state else "")
     if state == "25006":
         return ReadOnlyDatabaseError(
             f"{message}. The server is a read-only standby: point DATABASE_URL at the primary."
@@ -92,8 +93,24 @@ def translated(error: BaseException, doing: str) -> DatabaseError:
             )
         case Reaction.DEPLOY if state in ("42P01", "3F000", "42703", "42883"):
             return SchemaError(f"{message}. The tables do not fit this version: run jobplane migrate up.")
+        case Reaction.DEPLOY if state == "42501":
+            return StatementError(
+                f"{message}. The role lacks this right, or row security hides the row from its tenant: jobplane doctor "
+                "shows what the role may do."
+            )
         case _:
             return StatementError(message)
+
+
+def _words_of(error: BaseException) -> str:
+    # Message and hint, without the DETAIL: that may quote the row, and with it the payload.
+    if sqlstate_of(error) is None:
+        return redacted(str(error)) or type(error).__name__
+    told = getattr(error, "diag", error)  # psycopg keeps the parts there, asyncpg on the error itself
+    primary = getattr(told, "message_primary", None) or (error.args[0] if error.args else "")
+    hint = getattr(told, "message_hint", None) or getattr(told, "hint", None)
+    words = redacted(str(primary)) or type(error).__name__
+    return f"{words}\nHINT:  {hint}" if hint else words
 
 
 def is_lock_conflict(error: DatabaseError) -> bool:

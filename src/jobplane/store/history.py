@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from sys import intern
 from typing import Final
 
 import asyncpg
@@ -70,15 +71,7 @@ class HistoryStore:
     async def prune(self, keep: timedelta, limit: int = 50_000) -> int:
         """Delete up to `limit` transitions that are older than `keep`; returns how many."""
         statement = self._database.statement("history/prune")
-        values = statement.positions({"keep": keep.total_seconds(), "limit": limit})
-
-        async def attempt() -> int:
-            async with self._database.transaction() as connection:
-                # The index on their time is a BRIN, which only a bitmap scan can read.
-                await connection.execute("SET LOCAL enable_bitmapscan = on; SET LOCAL enable_sort = on")
-                return len(await connection.fetch(statement.numbered, *values))
-
-        return await self._database.patiently(statement.name, attempt)
+        return len(await self._database.fetch(statement, {"keep": keep.total_seconds(), "limit": limit}))
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
@@ -189,24 +182,25 @@ class Snapshot:
 
 
 def _transition_of(row: asyncpg.Record) -> Transition:
+    # Millions of rows have a handful of these words between them.
     return Transition(
         job_id=as_uuid(row["job_id"]),
         rev=row["rev"],
-        verb=row["verb"],
+        verb=intern(row["verb"]),
         before=None if row["from_status"] is None else JobStatus(row["from_status"]),
         after=None if row["to_status"] is None else JobStatus(row["to_status"]),
         epoch=row["epoch"],
         attempts=row["attempts"],
         max_attempts=row["max_attempts"],
-        type=row["type"],
-        queue=row["queue"],
+        type=intern(row["type"]),
+        queue=intern(row["queue"]),
         priority=row["priority"],
         unique_key=row["unique_key"],
         scheduled_at=row["scheduled_at"],
         lease_was=row["lease_was"],
         lease_is=row["lease_is"],
-        worker_id=row["worker_id"],
-        actor=row["actor"],
+        worker_id=None if row["worker_id"] is None else intern(row["worker_id"]),
+        actor=intern(row["actor"]),
         at=row["at"],
     )
 
@@ -218,7 +212,7 @@ def _row_of(row: asyncpg.Record) -> Row:
         attempts=row["attempts"],
         max_attempts=row["max_attempts"],
         epoch=row["lease_epoch"],
-        queue=row["queue"],
+        queue=intern(row["queue"]),
         unique_key=row["unique_key"],
         scheduled_at=row["scheduled_at"],
         lease_expires_at=row["lease_expires_at"],

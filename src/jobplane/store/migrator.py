@@ -11,7 +11,7 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,11 +23,13 @@ import asyncpg
 
 from jobplane.errors import MigrationError
 from jobplane.settings import DatabaseSettings
-from jobplane.sql import channel, quoted
+from jobplane.sql import SQLValue, channel, load, quoted
 from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, translated
-from jobplane.store.locks import BRIEF_LOCKS, LOCK_TIMEOUT, taking_locks
+from jobplane.store.locks import BRIEF_LOCKS, taking_locks
+from jobplane.store.online import running_online, statements_of
 from jobplane.store.pooler import must_pass_pooler, past_pooler
+from jobplane.store.script import act_as_owner
 
 T = TypeVar("T")
 _FILE: Final = re.compile(r"(\d{3})_(\w+)\.up\.sql")
@@ -80,6 +82,15 @@ def sql_of(migration: Migration, schema: str, *, down: bool = False) -> str:
     """The text of a migration for a schema, as another migration tool may run it."""
     text = migration.down if down else migration.up
     return text.replace("{schema}", quoted(schema)).replace("{channel}", channel(schema))
+
+
+def record_of(migration: Migration, schema: str, *, down: bool = False) -> str:
+    """The line of a migration in the log, or its removal, as text; empty where there is no log at that point."""
+    if down:
+        forget = load("migration/forget", schema)
+        return forget.written_out({"version": migration.version}) if migration.version > 2 else ""
+    rows = _recorded_with(migration)
+    return load("migration/record_once", schema).written_out(_lines(rows)) if rows else ""
 
 
 class Migrator:
@@ -137,31 +148,46 @@ class Migrator:
         return done
 
     async def _apply(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
-        record = f"INSERT INTO {self._log} (version, name, checksum) VALUES {_row_of(migration)}"  # noqa: S608
-        # The log itself is made by version 2, which therefore records version 1 as well.
-        if migration.version == 1:
-            record = ""
-        elif migration.version == 2:
-            record += f", {_row_of(migrations()[0])}"
+        async def record() -> None:
+            if rows := _recorded_with(migration):
+                statement = load("migration/record", self._schema)
+                await connection.execute(statement.numbered, *statement.positions(_lines(rows)))
+
         await self._run(connection, migration, sql_of(migration, self._schema), record)
 
     async def _undo(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
-        record = ""
-        if migration.version > 2:
-            record = f"DELETE FROM {self._log} WHERE version = {migration.version}"  # noqa: S608
+        async def record() -> None:
+            if migration.version > 2:
+                await connection.execute(load("migration/forget", self._schema).numbered, migration.version)
+
         await self._run(connection, migration, sql_of(migration, self._schema, down=True), record)
 
     async def _run(
-        self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration, text: str, record: str
+        self,
+        connection: asyncpg.Connection[asyncpg.Record],
+        migration: Migration,
+        text: str,
+        record: Callable[[], Awaitable[None]],
     ) -> None:
         if text.startswith("-- online"):
             await self._patiently(
-                migration, _running_online(connection, _statements(text)), "may be repeated"
+                migration, running_online(connection, statements_of(text)), "may be repeated"
             )
-            await connection.execute(record)
-        else:
-            whole = f"BEGIN;\n{text};\n{record};\nCOMMIT;"
-            await self._patiently(migration, _running(connection, whole), "was rolled back")
+            await record()
+            return
+
+        async def whole() -> None:
+            try:
+                await connection.execute("BEGIN")
+                await connection.execute(text)
+                await record()
+                await connection.execute("COMMIT")
+            except asyncpg.PostgresError:
+                if not connection.is_closed():
+                    await connection.execute("ROLLBACK")
+                raise
+
+        await self._patiently(migration, whole, "was rolled back")
 
     async def _patiently(self, migration: Migration, action: Callable[[], Awaitable[T]], now: str) -> T:
         try:
@@ -186,9 +212,7 @@ class Migrator:
     async def _log_of(self, connection: asyncpg.Connection[asyncpg.Record]) -> list[asyncpg.Record]:
         if await connection.fetchval("SELECT to_regclass($1)", self._log) is None:
             return []
-        return await connection.fetch(
-            f"SELECT version, name, checksum, applied_at FROM {self._log} ORDER BY version"  # noqa: S608
-        )
+        return await connection.fetch(load("migration/list", self._schema).numbered)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
@@ -205,7 +229,9 @@ class Migrator:
         give_up = time.monotonic() + self._settings.patience.total_seconds()
         while True:
             try:
-                return await connect(settings, BRIEF_LOCKS, "jobplane migrate", command_timeout=None)
+                connection = await connect(settings, BRIEF_LOCKS, "jobplane migrate", command_timeout=None)
+                await act_as_owner(connection, self._schema)
+                return connection
             except (OSError, asyncpg.PostgresError) as error:
                 if reaction_to(error) is Reaction.FATAL or time.monotonic() > give_up:
                     raise translated(error, "connecting to migrate") from error
@@ -243,39 +269,20 @@ def _named(version: int, name: str) -> str:
     return f"{version:03}_{name}"
 
 
-def _row_of(migration: Migration) -> str:
-    return f"({migration.version}, '{migration.name}', '{migration.checksum}')"
+def _recorded_with(migration: Migration) -> tuple[Migration, ...]:
+    # The log itself is made by version 2, which therefore records version 1 as well.
+    match migration.version:
+        case 1:
+            return ()
+        case 2:
+            return migrations()[:2]
+        case _:
+            return (migration,)
 
 
-def _running(connection: asyncpg.Connection[asyncpg.Record], text: str) -> Callable[[], Awaitable[str]]:
-    async def run() -> str:
-        try:
-            return await connection.execute(text)
-        except asyncpg.PostgresError:
-            if not connection.is_closed():
-                await connection.execute("ROLLBACK")
-            raise
-
-    return run
-
-
-def _running_online(
-    connection: asyncpg.Connection[asyncpg.Record], statements: list[str]
-) -> Callable[[], Awaitable[None]]:
-    async def run() -> None:
-        # Another try begins with the first statement: an index whose building was interrupted is there, invalid,
-        # and only the DROP before it makes room.
-        for statement in statements:
-            # CONCURRENTLY waits for whoever still reads, and nobody queues behind it: it need not hurry.
-            patience = "0" if "CONCURRENTLY" in statement else LOCK_TIMEOUT
-            await connection.execute(f"SET lock_timeout = '{patience}'")
-            await connection.execute(statement)
-        await connection.execute(BRIEF_LOCKS)
-
-    return run
-
-
-def _statements(text: str) -> list[str]:
-    # Online files hold plain statements only: no function bodies, so a semicolon at a line's end is an end.
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
-    return [part.strip() for part in re.split(r";\s*\n", "\n".join(lines) + "\n") if part.strip()]
+def _lines(rows: Sequence[Migration]) -> dict[str, SQLValue]:
+    return {
+        "versions": [row.version for row in rows],
+        "names": [row.name for row in rows],
+        "checksums": [row.checksum for row in rows],
+    }

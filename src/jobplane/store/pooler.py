@@ -6,19 +6,10 @@ instead, with SET LOCAL: a plain SET would reach whoever gets the session next.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from jobplane.errors import ConfigurationError
 from jobplane.settings import DatabaseSettings
-from jobplane.sql import SQLValue, Statement
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from jobplane.store.database import Connection
 
 
 def local(setup: str) -> str:
@@ -42,20 +33,3 @@ def must_pass_pooler(settings: DatabaseSettings, what: str) -> DatabaseSettings:
             "JOBPLANE_DIRECT_URL to the URL of the server itself"
         )
     return direct
-
-
-async def fetch_locally(
-    connection: Connection, setup: str, statement: Statement, values: Sequence[SQLValue]
-) -> list[asyncpg.Record]:
-    """One statement in a transaction of its own, under settings that end with it."""
-    await connection.execute(f"BEGIN; {local(setup)}")
-    try:
-        rows = await connection.fetch(statement.numbered, *values)
-        await connection.execute("COMMIT")
-    except (TimeoutError, asyncio.CancelledError):
-        raise  # whoever holds the connection closes it
-    except BaseException:
-        if not connection.is_closed():
-            await connection.execute("ROLLBACK")
-        raise
-    return rows

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from jobplane.job import Attempt, Claim, EnqueueJobResult, Job, JobStatus, NewJob
+from jobplane.job import Attempt, Claim, EnqueueJobResult, Job, JobStatus, NewJob, tags_of
 from jobplane.payload import decode_json, decode_payload
 from jobplane.sql import SQLValue
 
@@ -41,6 +41,7 @@ class JobRow(TypedDict):
     result: str | None
     progress: str | None
     cancel_requested_at: datetime | None
+    tenant: str | None
 
 
 class ResultRow(TypedDict):
@@ -89,10 +90,11 @@ def job_of(row: Row) -> Job:
         lease_expires_at=job["lease_expires_at"],
         worker_id=job["worker_id"],
         unique_key=job["unique_key"],
-        tags=tuple(job["tags"] or ()),
+        tags=tags_of(job["tags"] or ()),
         result=None if job["result"] is None else decode_json(job["result"]),
         progress=None if job["progress"] is None else decode_json(job["progress"]),
         cancel_requested_at=job["cancel_requested_at"],
+        tenant=job["tenant"],
     )
 
 
@@ -154,6 +156,7 @@ def _claim_of(row: asyncpg.Record, lease_ends: float) -> Claim:
         row[13],
         row[14],
         row[15],
+        row[16],
         lease_ends,
     )
 
@@ -172,6 +175,7 @@ def parameters_of(job: NewJob) -> dict[str, SQLValue]:
         "unique_key": job.unique_key,
         "tags": None if job.tags is None else list(job.tags),
         "retry_policy": job.retry_policy,
+        "tenant": job.tenant,
     }
 
 
@@ -189,6 +193,7 @@ def columns_of(jobs: Sequence[NewJob]) -> dict[str, SQLValue]:
         "unique_keys": [job.unique_key for job in jobs],
         "tags": [None if job.tags is None else json.dumps(job.tags) for job in jobs],
         "retry_policies": [job.retry_policy for job in jobs],
+        "tenants": [job.tenant for job in jobs],
     }
 
 
@@ -203,6 +208,7 @@ COPY_COLUMNS = (
     "unique_key",
     "tags",
     "retry_policy",
+    "tenant",
 )
 
 
@@ -219,6 +225,7 @@ def record_of(job: NewJob, now: datetime) -> tuple[object, ...]:
         job.unique_key,
         job.tags,
         job.retry_policy,
+        job.tenant,
     )
 
 

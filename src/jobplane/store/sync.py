@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from jobplane.errors import ConfigurationError, DatabaseError
 from jobplane.job import NewJob
-from jobplane.settings import DatabaseSettings, masked
-from jobplane.sql import SQLValue, Statement, channel, load, quoted
+from jobplane.redaction import masked
+from jobplane.settings import DatabaseSettings
+from jobplane.sql import SQLValue, Statement, channel, load
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.failures import Reaction, reaction_to, translated
 from jobplane.store.keepalive import conninfo_options
@@ -24,6 +25,7 @@ from jobplane.store.rows import COPY_COLUMNS, Row, record_of
 
 try:
     import psycopg
+    import psycopg.sql
     import psycopg_pool
     from psycopg.rows import dict_row
 except ImportError as missing:
@@ -45,7 +47,7 @@ WAKE_INTERVAL: Final = 0.005
 class SyncDatabase:
     """A lazily opened pool of psycopg connections, with the same care for failures as Database."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, tenant: str | None = None) -> None:
         if _missing is not None:
             raise ConfigurationError(
                 "the synchronous client needs psycopg 3: pip install 'jobplane[psycopg]'"
@@ -55,6 +57,7 @@ class SyncDatabase:
                 "no database is configured: set DATABASE_URL (or AUDIT_LOGS_DB_HOST and the others), or pass a url"
             )
         self._settings = settings
+        self._tenant = tenant if settings.row_security else None
         self._conninfo = conninfo_of(settings)
         self._waker = _Waker(self._notify)
         self._warnings = _Warnings()
@@ -80,36 +83,41 @@ class SyncDatabase:
 
         def action(connection: psycopg.Connection[DictRow]) -> Sequence[Row]:
             # Our own files, not anybody's input; psycopg asks for a literal to catch just that.
-            with self._replication_heeded(), self._limited(connection):
+            with self._replication_heeded(), self._told(connection):
                 return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
 
         return self._run(statement.name, action)
 
-    def copy(self, jobs: Iterable[NewJob], queues: set[str]) -> int:
-        """Write jobs by COPY in one transaction; returns how many and collects their queues."""
-        columns = ", ".join(COPY_COLUMNS)
-        text = f"COPY {quoted(self._settings.schema)}.jobs ({columns}) FROM STDIN"
-        count = 0
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection[DictRow]]:
+        """A connection inside a transaction; one try. Raises the DatabaseError that fits."""
         try:
             with (
                 self._replication_heeded(),
                 self._pool.connection() as connection,
                 connection.transaction(),
-                self._limited(connection),
-                connection.cursor() as cursor,
+                self._told(connection),
             ):
-                now = connection.execute("SELECT now() AS now").fetchall()[0]["now"]
-                with cursor.copy(text.encode()) as copy:
-                    for job in jobs:
-                        record = record_of(job, now)
-                        copy.write_row(
-                            [list(value) if isinstance(value, tuple) else value for value in record]
-                        )
-                        queues.add(job.queue)
-                        count += 1
+                yield connection
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             cause = self._why(error)
             raise translated(cause, "enqueue_many") from cause
+
+    def copy(self, jobs: Iterable[NewJob], queues: set[str]) -> int:
+        """Write jobs by COPY in one transaction; returns how many and collects their queues."""
+        text = psycopg.sql.SQL("COPY {table} ({columns}) FROM STDIN").format(
+            table=psycopg.sql.Identifier(self._settings.schema, "jobs"),
+            columns=psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, COPY_COLUMNS)),
+        )
+        count = 0
+        with self.transaction() as connection, connection.cursor() as cursor:
+            now = connection.execute("SELECT now() AS now").fetchall()[0]["now"]
+            with cursor.copy(text) as copy:
+                for job in jobs:
+                    record = record_of(job, now)
+                    copy.write_row([list(value) if isinstance(value, tuple) else value for value in record])
+                    queues.add(job.queue)
+                    count += 1
         return count
 
     def wake(self, word: str) -> None:
@@ -154,16 +162,6 @@ class SyncDatabase:
         milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
         return f"SET statement_timeout = {milliseconds}"
 
-    @contextmanager
-    def _limited(self, connection: psycopg.Connection[DictRow]) -> Iterator[None]:
-        # Behind a pooler a plain SET would reach whoever gets the session next.
-        if self._settings.prepared_statements:
-            yield
-            return
-        with connection.transaction():
-            connection.execute(local(self._timeout).encode())
-            yield
-
     def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
         # Called by the thread whose statement is under way.
         if says_not_replicated(notice.source_function):
@@ -181,6 +179,20 @@ class SyncDatabase:
         given = psycopg.conninfo.conninfo_to_dict(self._conninfo)
         wanted = conninfo_options(self._settings.network_timeout)
         return {name: value for name, value in wanted.items() if name not in given}
+
+    @contextmanager
+    def _told(self, connection: psycopg.Connection[DictRow]) -> Iterator[None]:
+        # What is told must end with the transaction: a pooler gives the next one to somebody else.
+        if self._tenant is None and self._settings.prepared_statements:
+            yield
+            return
+        with connection.transaction():
+            if not self._settings.prepared_statements:
+                connection.execute(local(self._timeout).encode())
+            if self._tenant is not None:
+                enter = load("tenant/enter", self._settings.schema)
+                connection.execute(enter.pyformat.encode(), {"tenant": self._tenant})
+            yield
 
     def _why(self, error: Exception) -> Exception:
         # The pool connects in threads of its own and says only that it took too long: ask the server ourselves.

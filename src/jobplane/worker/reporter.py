@@ -15,7 +15,7 @@ from uuid import UUID
 
 from jobplane.errors import StatementError
 from jobplane.events import Events, JobLost, JobsReported, ServiceFailed
-from jobplane.failure import ErrorReport, storable
+from jobplane.failure import ErrorReport, message_of
 from jobplane.job import Claim
 from jobplane.outcome import Completed, Failed, Lost, Outcome
 from jobplane.store.failures import is_lock_conflict
@@ -119,7 +119,7 @@ class Reporter(Service):
             self._inbox.forget(claim)
             self._events.emit(JobLost(claim, f"its outcome cannot be stored: {error}"))
         else:
-            self._inbox.put(claim, Failed(ErrorReport(REFUSED, storable(str(error)))))
+            self._inbox.put(claim, Failed(ErrorReport(REFUSED, message_of(str(error)))))
 
 
 class Inbox:

@@ -27,7 +27,11 @@ WHERE job.id = ANY (ARRAY(
 ))
 RETURNING
     job.id, job.type, job.payload, job.attempts, job.max_attempts, job.lease_epoch, job.queue, job.priority,
-    job.scheduled_at, job.created_at, job.started_at, job.unique_key, job.tags, job.progress, job.retry_policy,
+    -- -infinity and years that Python does not know, which only a foreign producer writes, read as the nearest that it does.
+    -- One such row would make the answer unreadable, and cost every job of the batch an attempt.
+    LEAST(GREATEST(job.scheduled_at, '0001-02-01Z'), '9999-11-30Z') AS scheduled_at,
+    LEAST(GREATEST(job.created_at, '0001-02-01Z'), '9999-11-30Z') AS created_at,
+    job.started_at, job.unique_key, job.tags, job.progress, job.retry_policy,
     -- How often its worker died lately, with this job in hand. A job that was never claimed before is not looked up.
     CASE
         WHEN job.lease_epoch > 1 THEN (
@@ -36,4 +40,5 @@ RETURNING
             WHERE crash.job_id = job.id AND crash.outcome = 'crashed' AND crash.ended_at > now() - interval '1 day'
         )
         ELSE 0
-    END AS crashes
+    END AS crashes,
+    job.tenant

@@ -36,4 +36,17 @@ WHERE job.id = ANY (ARRAY(
 ))
 RETURNING
     job.id, job.type, job.payload, job.attempts, job.max_attempts, job.lease_epoch, job.queue, job.priority,
-    job.scheduled_at, job.created_at, job.started_at, job.unique_key, job.tags, job.progress, job.retry_policy
+    -- Times as in job/claim.
+    LEAST(GREATEST(job.scheduled_at, '0001-02-01Z'), '9999-11-30Z') AS scheduled_at,
+    LEAST(GREATEST(job.created_at, '0001-02-01Z'), '9999-11-30Z') AS created_at,
+    job.started_at, job.unique_key, job.tags, job.progress, job.retry_policy,
+    -- As in job/claim.
+    CASE
+        WHEN job.lease_epoch > 1 THEN (
+            SELECT count(*)
+            FROM {schema}.job_attempts AS crash
+            WHERE crash.job_id = job.id AND crash.outcome = 'crashed' AND crash.ended_at > now() - interval '1 day'
+        )
+        ELSE 0
+    END AS crashes,
+    job.tenant

@@ -1,7 +1,7 @@
 -- Many jobs in one statement. JSON travels as text, as in job/insert; tags too: an array of arrays would have to
 -- be rectangular.
 INSERT INTO {schema}.jobs
-    (id, type, payload, queue, priority, max_attempts, scheduled_at, unique_key, tags, retry_policy)
+    (id, type, payload, queue, priority, max_attempts, scheduled_at, unique_key, tags, retry_policy, tenant)
 SELECT
     wish.id,
     wish.type,
@@ -12,7 +12,8 @@ SELECT
     COALESCE(wish.scheduled_at, now()) + make_interval(secs => wish.delay),
     wish.unique_key,
     CASE WHEN wish.tags IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(wish.tags::jsonb)) END,
-    wish.retry_policy::jsonb
+    wish.retry_policy::jsonb,
+    wish.tenant
 FROM unnest(
     :ids::uuid[],
     :types::text[],
@@ -24,7 +25,10 @@ FROM unnest(
     :delays::float8[],
     :unique_keys::text[],
     :tags::text[],
-    :retry_policies::text[]
-) AS wish (id, type, payload, queue, priority, max_attempts, scheduled_at, delay, unique_key, tags, retry_policy)
+    :retry_policies::text[],
+    :tenants::text[]
+) AS wish (
+    id, type, payload, queue, priority, max_attempts, scheduled_at, delay, unique_key, tags, retry_policy, tenant
+)
 ON CONFLICT DO NOTHING
 RETURNING id, type, status, scheduled_at, created_at

@@ -99,7 +99,7 @@ SELECT
     COALESCE(active.running, 0)::bigint AS running,
     COALESCE(served.workers, 0)::bigint AS workers,
     COALESCE(served.slots, 0)::bigint AS slots,
-    waiting.oldest_due_at,
+    CASE WHEN waiting.oldest_due_at IS NOT NULL THEN LEAST(GREATEST(waiting.oldest_due_at, '0001-02-01Z'), '9999-11-30Z') END AS oldest_due_at,
     q.paused_at,
     q.max_running
 FROM waiting

@@ -46,9 +46,9 @@ class Pruner(Service):
                 total += pruned
             if total:
                 self._events.emit(JobsPruned(total))
-            while await self._history.prune(self._settings.keep_history, HISTORY_BATCH) == HISTORY_BATCH:
-                pass
+            await self._store.forget_workers(FORGET_WORKERS_AFTER)
             while await self._schedules.prune(KEEP_TICKS, BATCH) == BATCH:
                 pass
-            await self._store.forget_workers(FORGET_WORKERS_AFTER)
+            while await self._history.prune(self._settings.keep_history, HISTORY_BATCH) == HISTORY_BATCH:
+                pass
         return jittered(INTERVAL.total_seconds())

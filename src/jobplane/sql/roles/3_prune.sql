@@ -1,0 +1,17 @@
+-- Pruning for workers, who may not delete: as the owner, and nothing but job/prune.
+CREATE OR REPLACE FUNCTION {schema}.prune_jobs(
+    keep_completed double precision, keep_failed double precision, keep_cancelled double precision, "limit" bigint
+) RETURNS SETOF uuid
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+-- The index on scheduled_at is a BRIN, which only a bitmap scan can read.
+SET enable_bitmapscan = on
+AS $$
+BEGIN
+    RETURN QUERY
+{prune};
+END $$;
+ALTER FUNCTION {schema}.prune_jobs OWNER TO {owner};
+-- Who may execute it enqueues with the rights of the owner; it has its own limits, and keeps to the caller's tenant.
+ALTER FUNCTION {schema}.enqueue_job SECURITY DEFINER;

@@ -1,0 +1,14 @@
+-- What the statements of a worker change, column by column. No job can be made, deleted, or made another job.
+GRANT USAGE ON SCHEMA {schema} TO {worker};
+GRANT SELECT ON TABLE {schema}.jobs TO {worker};
+GRANT UPDATE (status, attempts, scheduled_at, started_at, completed_at, last_error, lease_epoch, lease_expires_at, worker_id, result, progress) ON TABLE {schema}.jobs TO {worker};
+GRANT INSERT (job_id, epoch, attempt, outcome, error_type, message, frames, worker_id, started_at) ON TABLE {schema}.job_attempts TO {worker};
+-- Where a history is kept, its trigger writes with the rights of whoever changes a job, and counts on from the last.
+GRANT SELECT, INSERT ON TABLE {schema}.job_events TO {worker};
+GRANT SELECT ON TABLE {schema}.queues TO {worker};
+-- Its own register: a worker that leaves takes its row away, and those of workers long dead.
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {schema}.workers TO {worker};
+GRANT SELECT ON TABLE {schema}.duties TO {worker};
+GRANT UPDATE (due_at, last_run_at, last_worker_id) ON TABLE {schema}.duties TO {worker};
+GRANT SELECT ON TABLE {schema}.jobplane_migrations TO {worker};
+GRANT EXECUTE ON FUNCTION {schema}.prune_jobs TO {worker};

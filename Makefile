@@ -1,6 +1,6 @@
 # Every verb is one line that also works by hand. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system check lint types bench bench-peers lock clean
+.PHONY: help demo test test-system faults faults-long bugs models mutants check lint types audit bench bench-peers lock clean
 
 # The newest Python that really runs (a version manager's shim may exist and refuse) and can make a venv.
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -13,10 +13,25 @@ demo: .venv/.ready  ## provision example projects on a real database, with a liv
 	.venv/bin/jobplane demo
 
 test: .venv/.ready  ## run the whole suite (DATABASE_URL, else an embedded server)
-	.venv/bin/pytest -n 2 --dist loadscope
+	.venv/bin/pytest -n 2 --dist loadscope --ignore tests/faults
 
 test-system: .venv/.ready  ## run the suite on the newest PostgreSQL of the system, where one is installed
-	JOBPLANE_TEST_BIN_DIR=$$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1) .venv/bin/pytest -n 2 --dist loadscope
+	JOBPLANE_TEST_BIN_DIR=$$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1) .venv/bin/pytest -n 2 --dist loadscope --ignore tests/faults
+
+faults: .venv/.ready  ## break everything on purpose and check the promises: the short profile (SEED=n repeats a run)
+	$(if $(SEED),JOBPLANE_FAULTS_SEED=$(SEED)) .venv/bin/pytest tests/faults
+
+faults-long: .venv/.ready  ## the same for hours, with more of everything (SEED=n repeats a run)
+	JOBPLANE_FAULTS_PROFILE=long $(if $(SEED),JOBPLANE_FAULTS_SEED=$(SEED)) .venv/bin/pytest tests/faults --timeout 7200
+
+bugs: .venv/.ready  ## plant 14 bugs that other queues had, one by one, and show that the fault suite catches each
+	.venv/bin/python -m tests.faults.bite
+
+models: .venv/.ready  ## the queue against a plain model, every two operations interleaved, and spin (JOBPLANE_FAULTS_PROFILE=long)
+	.venv/bin/pytest tests/models
+
+mutants: .venv/.ready  ## break the statements and the state machine in small ways: the tests must notice (prints the survivors)
+	.venv/bin/python -m tests.mutants
 
 check: lint types  ## everything but the tests: lint, types, layers, schema
 	.venv/bin/lint-imports --no-logo
@@ -29,6 +44,9 @@ lint: .venv/.ready  ## ruff: rules and format
 
 types: .venv/.ready  ## mypy --strict
 	.venv/bin/mypy
+
+audit: .venv/.ready  ## requirements pinned and hashed, without known weaknesses; dist/sbom.json
+	.venv/bin/python tools/audit.py --sbom dist/sbom.json
 
 bench: .venv/.ready  ## measure enqueue, drain and pick-up beside raw SQL
 	.venv/bin/python -m bench

@@ -275,7 +275,39 @@ CREATE TABLE control_plane.jobplane_migrations (
 CREATE TABLE control_plane.queues (
     name text NOT NULL,
     paused_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    max_running integer,
+    CONSTRAINT queues_max_running_check CHECK ((max_running >= 1))
+);
+
+CREATE TABLE control_plane.schedule_ticks (
+    schedule text NOT NULL,
+    tick timestamp with time zone NOT NULL,
+    job_id uuid NOT NULL,
+    made_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE control_plane.schedules (
+    name text NOT NULL,
+    cron text NOT NULL,
+    timezone text DEFAULT 'UTC'::text NOT NULL,
+    type text NOT NULL,
+    payload jsonb DEFAULT '{}'::jsonb NOT NULL,
+    queue text DEFAULT 'default'::text NOT NULL,
+    priority smallint DEFAULT 0 NOT NULL,
+    max_attempts integer DEFAULT 3 NOT NULL,
+    unique_key text,
+    tags text[],
+    retry_policy jsonb,
+    missed text DEFAULT 'latest'::text NOT NULL,
+    missed_cap integer DEFAULT 100 NOT NULL,
+    paused_at timestamp with time zone,
+    revision bigint DEFAULT 1 NOT NULL,
+    last_tick timestamp with time zone DEFAULT now() NOT NULL,
+    look_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT schedules_missed_cap_check CHECK ((missed_cap >= 1)),
+    CONSTRAINT schedules_missed_check CHECK ((missed = ANY (ARRAY['skip'::text, 'latest'::text, 'all'::text])))
 );
 
 CREATE TABLE control_plane.workers (
@@ -308,10 +340,16 @@ ALTER TABLE ONLY control_plane.jobs
 ALTER TABLE ONLY control_plane.queues
     ADD CONSTRAINT queues_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY control_plane.schedule_ticks
+    ADD CONSTRAINT schedule_ticks_pkey PRIMARY KEY (schedule, tick);
+
+ALTER TABLE ONLY control_plane.schedules
+    ADD CONSTRAINT schedules_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY control_plane.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 
-CREATE INDEX idx_job_events_at ON control_plane.job_events USING brin (at);
+CREATE INDEX idx_job_events_at ON control_plane.job_events USING btree (at);
 
 CREATE INDEX idx_jobs_scheduled_at ON control_plane.jobs USING brin (scheduled_at) WITH (pages_per_range='16', autosummarize='on');
 
@@ -321,7 +359,12 @@ CREATE INDEX idx_jobs_status_scheduled_at ON control_plane.jobs USING btree (que
 
 CREATE UNIQUE INDEX idx_jobs_unique_key ON control_plane.jobs USING btree (unique_key, tenant) NULLS NOT DISTINCT WHERE ((unique_key IS NOT NULL) AND (status = ANY (ARRAY['pending'::text, 'running'::text])));
 
+CREATE INDEX idx_schedules_look_at ON control_plane.schedules USING btree (look_at) WHERE (paused_at IS NULL);
+
 CREATE TRIGGER take_priority_from_payload BEFORE INSERT ON control_plane.jobs FOR EACH ROW WHEN (((new.priority = 0) AND (new.payload ? 'priority'::text))) EXECUTE FUNCTION control_plane.take_priority_from_payload();
 
 ALTER TABLE ONLY control_plane.job_attempts
     ADD CONSTRAINT job_attempts_job_id_fkey FOREIGN KEY (job_id) REFERENCES control_plane.jobs(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY control_plane.schedule_ticks
+    ADD CONSTRAINT schedule_ticks_schedule_fkey FOREIGN KEY (schedule) REFERENCES control_plane.schedules(name) ON DELETE CASCADE;

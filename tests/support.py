@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -101,7 +101,11 @@ class Journal:
 
 
 class WorkerProcess:
-    """`jobplane worker tests.handlers` as a process of its own, in the test profile."""
+    """`jobplane worker tests.handlers` as a process of its own, in the test profile.
+
+    `prefix` comes before it on the command line (a tool that starts it under other conditions), and `module` is what
+    Python runs.
+    """
 
     def __init__(
         self,
@@ -109,6 +113,9 @@ class WorkerProcess:
         journal: Journal,
         environment: Mapping[str, str],
         targets: str = "tests.handlers",
+        *,
+        module: str = "jobplane",
+        prefix: Sequence[str] = (),
     ) -> None:
         profile = {
             "DATABASE_URL": database_url,
@@ -123,7 +130,7 @@ class WorkerProcess:
         self.log = journal.path.with_name(f"worker-{time.monotonic_ns()}.log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jobplane", "worker", targets],
+                [*prefix, sys.executable, "-m", module, "worker", targets],
                 env={**os.environ, **profile, **environment},
                 cwd=Path(__file__).parent.parent,
                 stdout=log,

@@ -1,7 +1,16 @@
 """jobplane: a job queue for Python on PostgreSQL, and nothing beside it."""
 
 from jobplane.client.default import default_queue, enqueue_job, get_job, schedule_job, task
-from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.info import (
+    CancelResult,
+    JobCounts,
+    JobPage,
+    QueueInfo,
+    ScheduleChange,
+    ScheduleInfo,
+    Unclaimable,
+    WorkerInfo,
+)
 from jobplane.client.queue import JobQueue
 from jobplane.client.sync import SyncJobQueue
 from jobplane.client.tasks import Task
@@ -17,7 +26,9 @@ from jobplane.errors import (
     JobplaneError,
     JobStateError,
     MigrationError,
+    NotReplicatedError,
     ReadOnlyDatabaseError,
+    ScheduleNotFoundError,
     SchemaError,
     TaskDefinitionError,
     UniqueKeyTakenError,
@@ -27,6 +38,7 @@ from jobplane.errors import (
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, JobType, JSONValue, NewJob
 from jobplane.outcome import Cancel, Fail, Retry, Snooze
 from jobplane.retry import Exponential, Fixed, Linear, Listed, RetryPolicy
+from jobplane.schedule import Missed
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.task import JobQueueOptions, Registry, new_job
 from jobplane.version import __version__
@@ -51,6 +63,7 @@ __all__ = [
     "Job",
     "JobCancelledError",
     "JobContext",
+    "JobCounts",
     "JobNotFoundError",
     "JobPage",
     "JobPayload",
@@ -63,12 +76,17 @@ __all__ = [
     "Linear",
     "Listed",
     "MigrationError",
+    "Missed",
     "NewJob",
+    "NotReplicatedError",
     "QueueInfo",
     "ReadOnlyDatabaseError",
     "Registry",
     "Retry",
     "RetryPolicy",
+    "ScheduleChange",
+    "ScheduleInfo",
+    "ScheduleNotFoundError",
     "SchemaError",
     "Snooze",
     "SyncJobQueue",

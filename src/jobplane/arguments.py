@@ -7,13 +7,17 @@ pydantic models are recognised by their methods, so that pydantic stays optional
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
-from typing import Protocol, cast, get_type_hints, runtime_checkable
+from typing import Final, Protocol, cast, get_type_hints, runtime_checkable
 
 import msgspec
 
 from jobplane.context import JobContext
 from jobplane.errors import InvalidArgumentsError, TaskDefinitionError
+
+# msgspec quotes a value that is no member of an enum; the place that follows says enough, and the value may be private.
+_QUOTED_VALUE: Final = re.compile(r"(Invalid (?:enum )?value).*?(?= - at `[^`]*`$|$)", re.DOTALL)
 
 
 class Handler(Protocol):
@@ -28,6 +32,13 @@ class _PydanticModel(Protocol):
 
     @classmethod
     def model_validate(cls, value: object) -> object: ...
+
+
+@runtime_checkable
+class _PydanticError(Protocol):
+    def errors(
+        self, *, include_url: bool, include_context: bool, include_input: bool
+    ) -> list[dict[str, object]]: ...
 
 
 class Arguments:
@@ -74,8 +85,9 @@ class Arguments:
         try:
             values = self._decoder.decode(payload)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            told = _QUOTED_VALUE.sub(r"\1", str(error))
             raise InvalidArgumentsError(
-                "arguments", str(error), f"must fit {self._name}{self._signature}"
+                "arguments", told, f"must fit {self._name}{self._signature}"
             ) from error
         return {name: getattr(values, name) for name in self._fields}
 
@@ -150,5 +162,16 @@ def _decode_model(expected: type, value: object) -> object:
     if isinstance(value, expected):
         return value
     if issubclass(expected, _PydanticModel):
-        return expected.model_validate(value)
+        try:
+            return expected.model_validate(value)
+        except ValueError as error:
+            raise ValueError(_without_input(error)) from None
     raise TypeError(f"{expected.__name__} is not a type that JSON can hold")
+
+
+def _without_input(error: ValueError) -> str:
+    # pydantic's own text quotes the value that does not fit, and this ends in last_error: only where and why.
+    if not isinstance(error, _PydanticError):
+        return str(error)
+    told = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, cast('tuple[object]', one['loc'])))}: {one['msg']}" for one in told)

@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from jobplane.errors import InvalidInputError, JobplaneError
-from jobplane.job import Claim, Job, JobStatus, JSONValue
+from jobplane.job import Claim, Job, JobStatus, JSONValue, tags_of
 from jobplane.payload import decode_json, decode_payload, encode_json
 
 MAX_PROGRESS_BYTES: Final = 4096
@@ -147,7 +147,7 @@ def job_of(claim: Claim) -> Job:
         lease_expires_at=None,
         worker_id=None,
         unique_key=claim.unique_key,
-        tags=claim.tags,
+        tags=tags_of(claim.tags),
         progress=None if claim.progress is None else decode_json(claim.progress),
         tenant=claim.tenant,
     )

@@ -8,6 +8,7 @@ JobplaneError
 ├── UnsupportedConnectionError   the caller's connection is of a kind (or colour) we cannot use
 ├── TaskDefinitionError          a handler cannot become a task
 ├── JobNotFoundError             no job has this id
+├── ScheduleNotFoundError        no schedule has this name
 ├── JobStateError                the job's status does not allow the request
 │   ├── AttemptsExhaustedError   a retry needs more attempts granted
 │   └── UniqueKeyTakenError      another unfinished job holds the unique key
@@ -15,6 +16,7 @@ JobplaneError
 ├── DatabaseError                the server refused or could not be reached; the cause is kept
 │   ├── DatabaseUnavailableError
 │   ├── ReadOnlyDatabaseError
+│   ├── NotReplicatedError       written on the primary; whether a standby has it is not known
 │   ├── SchemaError              tables are missing, or are newer than this code
 │   └── StatementError           the statement itself was refused
 └── MigrationError               a migration cannot be applied safely
@@ -67,6 +69,10 @@ class JobNotFoundError(JobplaneError, LookupError):
     """No job has this id."""
 
 
+class ScheduleNotFoundError(JobplaneError, LookupError):
+    """No schedule has this name."""
+
+
 class JobStateError(JobplaneError):
     """The job's status does not allow the request."""
 
@@ -93,6 +99,14 @@ class DatabaseUnavailableError(DatabaseError):
 
 class ReadOnlyDatabaseError(DatabaseError):
     """Only a read-only server (a standby) could be reached."""
+
+
+class NotReplicatedError(DatabaseError):
+    """The change is committed on the primary, but the wait for its synchronous standby was cut short.
+
+    A failover now may lose it. Calling again, with the same idempotency key for an enqueue, makes no second job and
+    returns once a standby has it.
+    """
 
 
 class SchemaError(DatabaseError):

@@ -10,8 +10,10 @@
 | JobFinished        | an attempt ended, whatever the outcome; not yet written      |
 | JobsReported       | outcomes are durably written                                 |
 | JobLost            | the lease was lost: another worker may run the job           |
+| JobSetApart        | it may kill its worker: it waits here until it can run alone |
 | JobsRescued        | expired leases were taken back                               |
 | JobsPruned         | old finished jobs were deleted                               |
+| ScheduleTicked     | a tick of a schedule was made, and its job with it           |
 | LoopBlocked        | a handler kept the event loop from running                   |
 | ServiceFailed      | a service met an error and will try again                    |
 | DatabaseRecovered  | a service works again after errors                           |
@@ -22,6 +24,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar, cast
 from uuid import UUID
 
@@ -87,6 +90,11 @@ class JobLost(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class JobSetApart(Event):
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
 class JobsRescued(Event):
     ids: Sequence[UUID]
 
@@ -94,6 +102,14 @@ class JobsRescued(Event):
 @dataclass(frozen=True, slots=True)
 class JobsPruned(Event):
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleTicked(Event):
+    schedule: str
+    tick: datetime
+    job_id: UUID | None
+    """None: an unfinished job has the schedule's unique key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from jobplane.redaction import redacted
+
 MAX_MESSAGE_BYTES: Final = 4096
+BEYOND: Final = 1024
+"""Characters beyond the cut in which secrets are looked for: half of one must not be kept because it was cut."""
 MAX_FRAMES: Final = 20
 MAX_FRAME_BYTES: Final = 190
 _OWN_CODE: Final = __file__.removesuffix("failure.py")
@@ -19,7 +23,7 @@ class ErrorReport:
     """The type, message and frames of an error; together under 8 KiB of valid text."""
 
     type: str
-    message: str
+    message: str = field(repr=False)  # whoever prints an event means no message: it is kept with the job
     frames: tuple[str, ...] = ()
 
     def line(self) -> str:
@@ -41,6 +45,11 @@ def storable(text: str, most_bytes: int = MAX_MESSAGE_BYTES) -> str:
     return encoded[: most_bytes - 3].decode(errors="ignore") + "…"
 
 
+def message_of(text: str) -> str:
+    """A message as it is kept: storable, with what looks like a secret starred out."""
+    return storable(redacted(storable(text, MAX_MESSAGE_BYTES + BEYOND)))
+
+
 def _type_of(error: BaseException) -> str:
     try:
         return storable(type(error).__qualname__, 200)
@@ -50,7 +59,7 @@ def _type_of(error: BaseException) -> str:
 
 def _message_of(error: BaseException) -> str:
     try:
-        return storable(str(error))
+        return message_of(str(error))
     except BaseException as broken:  # noqa: BLE001 - whatever __str__ does, the outcome must be stored
         return f"<message unavailable: __str__ raised {_type_of(broken)}>"
 

@@ -5,7 +5,7 @@ This module imports nothing of jobplane's; every other module speaks its words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -93,6 +93,9 @@ class NewJob(Struct, frozen=True):
     idempotency_key: str | None = None
     """What the id was made from, if it was; not stored."""
 
+    def __repr__(self) -> str:
+        return f"NewJob(id={self.id!r}, type={self.type!r}, queue={self.queue!r})"  # and no payload
+
 
 @dataclass(frozen=True, slots=True)
 class EnqueueJobResult:
@@ -144,6 +147,17 @@ class Job:
         return self.status in TERMINAL
 
 
+def tags_of(column: Iterable[object]) -> tuple[str, ...]:
+    """The tags in a row's array. A foreign producer may have put NULLs into it, or arrays of arrays."""
+    tags: list[str] = []
+    for value in column:
+        if isinstance(value, str):
+            tags.append(value)
+        elif isinstance(value, Iterable):
+            tags.extend(tags_of(value))
+    return tuple(tags)
+
+
 class Claim(Struct):
     """A job as a worker holds it: the row at the moment of the claim, its JSON not yet decoded."""
 
@@ -162,9 +176,17 @@ class Claim(Struct):
     tags: tuple[str, ...]
     progress: str | None
     retry_policy: str | None
+    crashes: int = 0
+    """How many claims of it ended with their worker, in the last day."""
     tenant: str | None = None
     lease_ends: float = 0.0
     """By this process's monotonic clock (seconds): from here on the job is no longer ours."""
+
+    def __repr__(self) -> str:
+        return (  # and no payload
+            f"Claim(id={self.id!r}, type={self.type!r}, queue={self.queue!r}, epoch={self.epoch}, "
+            f"attempt={self.attempt} of {self.max_attempts})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

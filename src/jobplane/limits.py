@@ -1,6 +1,6 @@
 """What a job may look like, and the checks that say so before anything is written.
 
-The numbers are the contract's (docs/guide/limits.md lists them); each check names field, value and limit.
+The numbers are the contract's (docs/guide/jobs.md lists them); each check names field, value and limit.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ MAX_SCHEDULE_AHEAD: Final = timedelta(days=366)
 MAX_PRIORITY: Final = 1000
 MAX_KEY_LENGTH: Final = 255
 MAX_TAGS: Final = 20
+MAX_RUNNING: Final = 100_000
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _TENANT: Final = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 
@@ -34,6 +35,11 @@ def check_type(value: object) -> str:
 def check_queue(value: object) -> str:
     """A queue's name: the same characters as a type."""
     return _check_name("queue", value)
+
+
+def check_schedule(value: object) -> str:
+    """A schedule's name: the same characters as a type."""
+    return _check_name("name", value)
 
 
 def check_priority(value: object) -> int:
@@ -61,6 +67,12 @@ def check_scheduled_at(value: object) -> datetime:
         raise InvalidInputError(
             "scheduled_at", value, "must be a datetime with a time zone, such as datetime.now(UTC)"
         )
+    try:
+        value.astimezone(UTC)
+    except OverflowError:  # the first and last hours of the calendar, which the driver could not send
+        raise InvalidInputError(
+            "scheduled_at", value.isoformat(), "must be a time that UTC has too"
+        ) from None
     if value > datetime.now(UTC) + MAX_SCHEDULE_AHEAD:
         raise InvalidInputError("scheduled_at", value.isoformat(), "must be at most a year (366 days) ahead")
     return value

@@ -6,7 +6,7 @@ raising is failure, and the retry policy says what happens next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -53,7 +53,7 @@ Decision: TypeAlias = Snooze | Cancel | Fail | Retry
 class Completed:
     """The handler returned; `result` is JSON text, or None when it returned nothing."""
 
-    result: str | None = None
+    result: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from jobplane.errors import InvalidInputError
 from jobplane.job import JobPayload, JSONValue
 from jobplane.limits import MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES
 
+MAX_PATH: Final = 200
+"""Characters of the place that an error names."""
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()
 _ESCAPED_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -36,7 +38,9 @@ def encode_payload(payload: object, priority: int | None = None) -> str:
             PostgreSQL cannot: NaN, infinities, NUL characters, lone surrogates.
     """
     if not isinstance(payload, Mapping) or not all(isinstance(key, str) for key in payload):
-        raise InvalidInputError("payload", payload, "must be a JSON object (a dict with string keys)")
+        # Errors end in logs, so they name the kind of what was given and never the value: payloads may be private.
+        given = f"a {type(payload).__name__}"
+        raise InvalidInputError("payload", given, "must be a JSON object (a dict with string keys)")
     if priority is not None:
         payload = {**payload, "priority": priority}
     elif not isinstance(payload, dict):
@@ -49,7 +53,9 @@ def encode_json(field: str, value: object, most_bytes: int) -> str:
     try:
         encoded = _encoder.encode(value)
     except RecursionError:
-        raise InvalidInputError(field, value, f"must nest at most {MAX_JSON_DEPTH} levels") from None
+        raise InvalidInputError(
+            field, "a deeper value", f"must nest at most {MAX_JSON_DEPTH} levels"
+        ) from None
     except UnicodeEncodeError:
         raise InvalidInputError(field, "a lone surrogate", "must be valid Unicode text") from None
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
@@ -69,11 +75,16 @@ def decode_json(text: str) -> JSONValue:
     of more than 4300 digits read as infinite, and what nests deeper than Python reaches as its own text.
     """
     try:
+        return _decoded(text)
+    except RecursionError:
+        return text
+
+
+def _decoded(text: str) -> JSONValue:
+    try:
         value: JSONValue = _decoder.decode(text)
     except msgspec.ValidationError:
         value = json.loads(text, parse_int=_whole)
-    except RecursionError:
-        value = text
     return value
 
 
@@ -109,9 +120,15 @@ def _refuse_nan(field: str, value: object) -> None:
         if isinstance(item, float) and not math.isfinite(item):
             raise InvalidInputError(path, item, "must be a finite number")
         if isinstance(item, Mapping):
-            stack.extend((f"{path}.{key}", child) for key, child in item.items())
+            stack.extend((_within(path, key), child) for key, child in item.items())
         elif isinstance(item, list | tuple | set | frozenset):
             stack.extend((f"{path}[{index}]", child) for index, child in enumerate(item))
+
+
+def _within(path: str, key: object) -> str:
+    # The path stands in an error, so it stays printable and short, whatever the keys are.
+    name = str(key) if str(key).isprintable() else ascii(key)
+    return path if len(path) > MAX_PATH else f"{path}.{name}"[:MAX_PATH]
 
 
 def _depth(value: object) -> int:

@@ -157,5 +157,5 @@ def decode_policy(text: str) -> RetryPolicy | None:
                 return Listed(tuple(delays))
             case _:
                 return None
-    except (msgspec.MsgspecError, IndexError, OverflowError, InvalidInputError):
+    except (msgspec.MsgspecError, IndexError, OverflowError, ValueError, RecursionError):
         return None

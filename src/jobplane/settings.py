@@ -19,6 +19,8 @@ from jobplane.parsing import parsed
 T = TypeVar("T")
 SSLMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SCHEMA_PATTERN: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+MAX_SLOTS: Final = 10_000
+"""Jobs of one queue that a worker may run at once: each slot is a task, started with the worker."""
 
 
 def setting(
@@ -72,6 +74,13 @@ class DatabaseSettings:
         least=0.1,
         most=3600,
     )
+    network_timeout: timedelta = setting(
+        timedelta(seconds=10),
+        "How soon a network that passes nothing any more is noticed, although no connection ends.",
+        "JOBPLANE_NETWORK_TIMEOUT",
+        least=0.5,
+        most=3600,
+    )
     patience: timedelta = setting(
         timedelta(seconds=10),
         "How long a call keeps trying while the server restarts or refuses connections.",
@@ -83,6 +92,12 @@ class DatabaseSettings:
         True,
         "Keep statements prepared on each connection; false behind PgBouncer in transaction mode.",
         "JOBPLANE_PREPARED_STATEMENTS",
+    )
+    direct_url: str | None = setting(
+        None,
+        "The server itself, past a pooler: for migrations, and to be woken by notifications.",
+        "JOBPLANE_DIRECT_URL",
+        secret=True,
     )
     row_security: bool = setting(
         False,
@@ -162,6 +177,7 @@ class WorkerSettings:
         least=0.01,
         most=30 * 86400,
     )
+    crash_limit: int = setting(3, "Workers that one job may kill in a day.", "JOBPLANE_CRASH_LIMIT", least=1)
     threads: int = setting(
         32, "Threads for synchronous handlers, over all queues.", "JOBPLANE_THREADS", least=1, most=1000
     )
@@ -180,6 +196,12 @@ class WorkerSettings:
     )
     keep_cancelled: timedelta = setting(
         timedelta(days=7), "How long cancelled jobs are kept.", "JOBPLANE_KEEP_CANCELLED", least=0
+    )
+    keep_history: timedelta = setting(
+        timedelta(days=30),
+        "How long transitions are kept, where a history is kept.",
+        "JOBPLANE_KEEP_HISTORY",
+        least=0,
     )
 
     def __post_init__(self) -> None:
@@ -242,7 +264,7 @@ def _check_bounds(settings: object) -> None:
         if (least is not None and number < least) or (most is not None and number > most):
             unit = " seconds" if isinstance(value, timedelta) else ""
             bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-            raise ConfigurationError(f"{item.name} must be {bounds}{unit}; got {number}")
+            raise ConfigurationError(f"{item.name} must be {bounds}{unit}; got {shown(number)}")
 
 
 def parse_queues(text: str) -> dict[str, int]:
@@ -255,19 +277,13 @@ def parse_queues(text: str) -> dict[str, int]:
         name, _, limit = part.partition(":")
         if (
             not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name)
-            or not (limit or "10").isdecimal()
-            or int(limit or 10) < 1
+            or not re.fullmatch(r"[0-9]{1,5}", limit or "10")
+            or not 1 <= int(limit or 10) <= MAX_SLOTS
         ):
             raise ConfigurationError(
-                f"queues must be name:limit,... with limits of at least 1; got {shown(part)}"
+                f"queues must be name:limit,... with limits from 1 to {MAX_SLOTS}; got {shown(part)}"
             )
         queues[name] = int(limit or 10)
     if not queues:
         raise ConfigurationError("queues must name at least one queue, for example default:10")
     return queues
-
-
-def masked(url: str) -> str:
-    """A database URL that may be printed: without its password, wherever it stands."""
-    url = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", url)
-    return re.sub(r"(password=)[^&\s]*", r"\1***", url, flags=re.IGNORECASE)

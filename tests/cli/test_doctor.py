@@ -12,6 +12,7 @@ from jobplane.cli import checks
 from jobplane.cli.failures import ExitCode
 from tests.cli.commands import CommandLine, Ended
 from tests.factories import SQL, make_job
+from tests.support import until
 
 
 async def test_a_healthy_database_passes_every_check(cli: CommandLine) -> None:
@@ -22,7 +23,8 @@ async def test_a_healthy_database_passes_every_check(cli: CommandLine) -> None:
     assert "FAILED" not in text.out
     assert document["ok"] is True
     assert set(_checks(document)) == {
-        "connection", "version", "primary", "clock", "rights", "schema", "unclaimable", "paused", "workers", "leases",
+        "connection", "version", "primary", "clock", "snapshots", "rights", "schema", "unclaimable", "paused", "workers",
+        "leases",
     }  # fmt: skip
 
 
@@ -110,15 +112,41 @@ async def test_a_missing_schema_says_to_migrate_and_skips_what_needs_it(bare_cli
     assert found["leases"]["ok"] is None
 
 
-async def test_a_database_newer_than_the_code_is_found(cli: CommandLine, sql: SQL) -> None:
+async def test_a_database_newer_than_the_code_is_fine_unless_it_says_otherwise(
+    cli: CommandLine, sql: SQL
+) -> None:
     await sql.execute(
-        "INSERT INTO control_plane.jobplane_migrations (version, name, checksum) VALUES (99, 'later', 'x')"
+        "INSERT INTO control_plane.jobplane_migrations (version, name, checksum) VALUES (999, 'later', 'x')"
     )
+    compatible = await cli.run("doctor", "--json")
+    await sql.execute("COMMENT ON TABLE control_plane.jobplane_migrations IS 'oldest code: 999'")
 
-    ended = await cli.run("doctor", "--json")
+    too_new = await cli.run("doctor", "--json")
 
-    assert ended.code == ExitCode.REFUSED
-    assert "newer than the code" in str(_checks(ended.document())["schema"]["says"])
+    assert compatible.code == 0
+    assert "newer than the code, by 999_later" in str(_checks(compatible.document())["schema"]["says"])
+    assert too_new.code == ExitCode.REFUSED
+    assert "runs only code that knows migration 999" in str(_checks(too_new.document())["schema"]["says"])
+
+
+async def test_a_session_that_keeps_an_old_snapshot_is_named(
+    cli: CommandLine, sql: SQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F13: what it holds back makes claims slow, and no other symptom leads there."""
+    monkeypatch.setattr(checks, "OLD_SNAPSHOT", 0.2)
+    await sql.execute("SET application_name = 'nightly report'")
+    async with sql.transaction(isolation="repeatable_read"):
+        await sql.fetchval("SELECT count(*) FROM control_plane.jobs")
+        pid = await sql.fetchval("SELECT pg_backend_pid()")
+
+        async def found() -> dict[str, object] | None:
+            shown = _checks((await cli.run("doctor", "--json")).document())["snapshots"]
+            return None if shown["ok"] else shown
+
+        shown = await until(found)
+
+    assert f"session {pid} (nightly report, idle in transaction)" in str(shown["says"])
+    assert f"pg_terminate_backend({pid})" in str(shown["advice"])
 
 
 async def test_jobs_that_nobody_can_run_are_found(cli: CommandLine, sql: SQL) -> None:

@@ -87,7 +87,7 @@ async def test_a_role_without_rights_gets_the_servers_words_and_no_traceback(
     try:
         await connection.execute("CREATE ROLE jobplane_test_powerless LOGIN PASSWORD 'x'")
         ended = await bare_cli.run(
-            "migrate", "up", "--database-url", _as_role(empty_database_url, "jobplane_test_powerless", "x")
+            "migrate", "up", DATABASE_URL=_as_role(empty_database_url, "jobplane_test_powerless", "x")
         )
     finally:
         await connection.execute("DROP ROLE jobplane_test_powerless")

@@ -23,6 +23,29 @@ async def test_a_queue_is_paused_and_resumed(cli: CommandLine, queue: JobQueue) 
     assert afterwards.paused_at is None
 
 
+async def test_a_queue_is_limited_and_the_limit_is_lifted(cli: CommandLine, queue: JobQueue) -> None:
+    limited = await cli.process("queues", "limit", "slow", "3")
+    (while_limited,) = await queue.list_queues()
+    listed = await cli.run("queues", "list")
+    document = (await cli.run("queues", "list", "--json")).document()
+    lifted = await cli.process("queues", "limit", "slow", "none")
+    (afterwards,) = await queue.list_queues()
+
+    assert limited.code == lifted.code == 0
+    assert "at most 3" in limited.out
+    assert (while_limited.max_running, afterwards.max_running) == (3, None)
+    assert "limit" in listed.out.splitlines()[0]
+    assert [q["max_running"] for q in _items(document, "queues")] == [3]
+
+
+async def test_a_limit_that_is_no_number_is_a_usage_error(cli: CommandLine, queue: JobQueue) -> None:
+    for wrong in ("0", "many", "1e3", "\u0663", "1000000000000"):
+        ended = await cli.run("queues", "limit", "slow", wrong)
+
+        assert ended.code == ExitCode.USAGE, wrong
+    assert await queue.list_queues() == []
+
+
 async def test_the_list_shows_what_waits_and_what_nobody_can_run(cli: CommandLine, sql: SQL) -> None:
     await make_job(sql, queue="slow", type="unheard_of")
     await cli.run("queues", "pause", "fast")

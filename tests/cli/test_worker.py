@@ -17,6 +17,8 @@ from tests.factories import SQL
 from tests.proxy import Proxy
 from tests.support import WorkerProcess, until
 
+NEWER = "INSERT INTO control_plane.jobplane_migrations (version, name, checksum) VALUES (999, 'later', 'x')"
+
 
 async def test_jobs_run_and_each_has_its_line(
     cli: CommandLine, queue: JobQueue, tasks: Path, start_worker: Callable[..., Background]
@@ -183,15 +185,34 @@ async def test_a_worker_refuses_to_start_without_the_tables(bare_cli: CommandLin
     assert "run jobplane migrate up" in ended.err
 
 
-async def test_a_worker_refuses_to_start_on_a_newer_database(cli: CommandLine, sql: SQL, tasks: Path) -> None:
-    await sql.execute(
-        "INSERT INTO control_plane.jobplane_migrations (version, name, checksum) VALUES (99, 'later', 'x')"
-    )
+async def test_a_worker_runs_on_a_newer_database_and_says_so(
+    cli: CommandLine, queue: JobQueue, sql: SQL, tasks: Path, start_worker: Callable[..., Background]
+) -> None:
+    """F15: in a rolling deploy the schema comes first, and workers of the last release restart on it."""
+    await sql.execute(NEWER)
+    background = start_worker("shop")
+    made = await queue.enqueue("greet")
+
+    job = await queue.wait(made.id, 20)
+    code = await background.stop()
+
+    assert job.status is JobStatus.COMPLETED
+    assert code == 0
+    (warning,) = [line for line in background.lines() if "WARNING" in line]
+    assert "newer than the code: it has 999_later" in warning
+
+
+async def test_a_worker_refuses_a_newer_database_that_says_it_is_too_old(
+    cli: CommandLine, sql: SQL, tasks: Path
+) -> None:
+    await sql.execute(NEWER)
+    await sql.execute("COMMENT ON TABLE control_plane.jobplane_migrations IS 'oldest code: 998'")
 
     ended = await cli.process("worker", "shop")
 
     assert ended.code == ExitCode.REFUSED
-    assert "newer than the code" in ended.err
+    assert "runs only code that knows migration 998" in ended.err
+    assert "Upgrade jobplane" in ended.err
 
 
 async def test_a_worker_refuses_a_database_that_does_not_exist(

@@ -197,3 +197,39 @@ async def test_a_queue_name_outside_its_limit_is_refused(queue: JobQueue, name: 
     for attempt in (queue.pause_queue(name), queue.resume_queue(name)):
         with pytest.raises(InvalidInputError, match="queue must be"):
             await attempt
+
+
+async def test_a_limit_is_set_changed_and_lifted_and_workers_hear_of_it(
+    queue: JobQueue, sql: SQL, heard: list[str]
+) -> None:
+    for most in (3, 1, None):
+        heard.clear()
+        await queue.limit_queue("mail", most)
+
+        await hears(heard, "limit:mail")
+        assert await sql.fetchval("SELECT max_running FROM control_plane.queues") == most
+    await asyncio.to_thread(queue.sync.limit_queue, "mail", 7)
+    (info,) = await queue.list_queues()
+    assert (info.name, info.max_running, info.paused_at) == ("mail", 7, None)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 100_001, True, "3", 2.5])
+async def test_a_limit_outside_of_its_bounds_is_refused_before_anything_is_written(
+    queue: JobQueue, sql: SQL, wrong: object
+) -> None:
+    with pytest.raises(InvalidInputError, match="max_running must be a whole number from 1 to 100000"):
+        await queue.limit_queue("mail", cast("int", wrong))
+    with pytest.raises(InvalidInputError, match="queue must be"):
+        await queue.limit_queue("no name", 3)
+
+    assert await sql.fetchval("SELECT count(*) FROM control_plane.queues") == 0
+
+
+async def test_a_limit_and_a_pause_leave_one_another_alone(queue: JobQueue) -> None:
+    await queue.limit_queue("mail", 3)
+    await queue.pause_queue("mail")
+    await queue.limit_queue("mail", 4)
+    await queue.resume_queue("mail")
+
+    (info,) = await queue.list_queues()
+    assert (info.max_running, info.paused_at) == (4, None)

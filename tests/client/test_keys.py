@@ -179,6 +179,74 @@ async def test_a_key_is_free_though_one_of_the_statement_names_a_job_that_ended_
     assert await count_jobs(sql) == 5
 
 
+async def test_a_key_is_free_though_one_of_the_statement_names_a_job_that_waits_without_it(
+    queue: JobQueue, sql: SQL
+) -> None:
+    """I1, I15: the wish that finds an older job under its id takes no key, so the next one with the key is written."""
+    waiting = await make_job(sql)
+    wishes: list[JobQueueOptions] = [
+        {"id": waiting, "unique_key": "k"},
+        {"unique_key": "k"},
+        {"unique_key": "k"},
+    ]
+    others = [queue.enqueue("other") for _ in range(3)]
+
+    results = await asyncio.gather(*others, *(queue.enqueue("work", **options) for options in wishes))
+
+    assert (results[3].id, results[3].existing) == (waiting, True)
+    assert results[4].id == results[5].id != waiting
+    assert [result.existing for result in results[4:]] == [False, True]
+
+
+async def test_an_idempotency_key_finds_its_job_though_its_unique_key_is_taken_in_the_same_statement(
+    queue: JobQueue, sql: SQL
+) -> None:
+    """I2: the same key is always answered with the same id."""
+    made = await queue.enqueue("work", idempotency_key="order-1")
+    wishes: list[JobQueueOptions] = [{"unique_key": "k"}, {"unique_key": "k", "idempotency_key": "order-1"}]
+    others = [queue.enqueue("other") for _ in range(3)]
+
+    results = await asyncio.gather(*others, *(queue.enqueue("work", **options) for options in wishes))
+
+    assert [result.existing for result in results[3:]] == [False, True]
+    assert results[4].id == made.id != results[3].id
+
+
+async def test_an_id_is_free_though_the_first_with_it_found_another_job_by_its_key(
+    queue: JobQueue, sql: SQL
+) -> None:
+    """I1."""
+    holder, mine = await make_job(sql, unique_key="k"), new_job_id()
+    wishes: list[JobQueueOptions] = [{"id": mine, "unique_key": "k"}, {"id": mine}, {"id": mine}]
+    others = [queue.enqueue("other") for _ in range(3)]
+
+    results = await asyncio.gather(*others, *(queue.enqueue("work", **options) for options in wishes))
+
+    assert [result.id for result in results[3:]] == [holder, mine, mine]
+    assert [result.existing for result in results[3:]] == [True, False, True]
+
+
+async def test_only_what_is_written_holds_its_key_and_its_id_for_the_rest_of_the_statement(
+    queue: JobQueue, sql: SQL
+) -> None:
+    """I1: a wish that finds its twin in the same statement is not written, so it stands in nobody's way."""
+    first, second = new_job_id(), new_job_id()
+    wishes: list[JobQueueOptions] = [
+        {"id": first},
+        {"id": first, "unique_key": "k"},  # found by its id: nobody holds k yet
+        {"unique_key": "k"},
+        {"id": second, "unique_key": "k"},  # found by its key: nobody has this id yet
+        {"id": second},
+    ]
+    others = [queue.enqueue("other") for _ in range(3)]
+
+    results = await asyncio.gather(*others, *(queue.enqueue("work", **options) for options in wishes))
+
+    assert [result.existing for result in results[3:]] == [False, True, False, True, False]
+    assert (results[4].id, results[6].id, results[7].id) == (first, results[5].id, second)
+    assert await count_jobs(sql) == 6
+
+
 async def test_the_holder_of_a_key_is_its_unfinished_job_not_an_ended_one_that_is_named_beside_it(
     queue: JobQueue, sql: SQL
 ) -> None:

@@ -223,8 +223,8 @@ async def test_queues_show_what_waits_runs_and_serves(queue: JobQueue, sql: SQL,
     idle, mail, paused = await queue.list_queues()
 
     oldest = await sql.fetchval("SELECT min(scheduled_at) FROM control_plane.jobs WHERE queue = 'mail'")
-    assert mail == QueueInfo("mail", 2, 1, 1, 2, 15, oldest, None)
-    assert idle == QueueInfo("idle", 0, 0, 0, 1, 2, None, None)
+    assert mail == QueueInfo("mail", 2, 1, 1, 2, 15, oldest, None, None)
+    assert idle == QueueInfo("idle", 0, 0, 0, 1, 2, None, None, None)
     assert (paused.name, paused.due, paused.workers) == ("paused", 0, 0)
     assert await asyncio.to_thread(queue.sync.list_queues) == [idle, mail, paused]
     await store.database.close()

@@ -25,6 +25,8 @@ class Plan:
     """Rows that were read and thrown away (only after running)."""
     buffers: int
     """Pages touched, found in memory or not (only after running)."""
+    unused: frozenset[str]
+    """Indexes that the plan names and the run never looked at (only after running)."""
     init_plans: frozenset[str]
     """The nodes that run once before all others, whatever the planner makes of the rest."""
     text: str
@@ -55,6 +57,11 @@ async def explain(sql: SQL, query: str, *, run: bool = False) -> Plan:
         ),
         filtered=sum(_whole(node.get("Rows Removed by Filter")) for node in nodes),
         buffers=_whole(root.get("Shared Hit Blocks")) + _whole(root.get("Shared Read Blocks")),
+        unused=frozenset(
+            str(node["Index Name"])
+            for node in nodes
+            if "Index Name" in node and node.get("Actual Loops") == 0
+        ),
         init_plans=frozenset(
             str(node["Node Type"]) for node in nodes if node.get("Parent Relationship") == "InitPlan"
         ),

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from jobplane import JobQueue, JobStatus
 from jobplane.sql import SQLValue, load
 from tests.factories import SQL
 from tests.plans.conftest import FINISHED
@@ -26,7 +27,9 @@ LIST: Final[dict[str, SQLValue]] = {
     "tag": None,
     "before": None,
     "limit": 26,
+    "scan": 20_000,
 }
+BOUNDS: Final[dict[str, SQLValue]] = {"exact": 10_000, "sample": 400}
 in_each_mode = pytest.mark.parametrize("mode", ["custom", "generic"])
 
 
@@ -110,11 +113,77 @@ async def test_a_client_that_lists_often_keeps_the_plans_for_its_filters(client:
 @in_each_mode
 @pytest.mark.parametrize("name", ["queue/list", "stats/unclaimable"])
 async def test_an_overview_reads_unfinished_jobs_only(client: SQL, name: str, mode: Mode) -> None:
-    plan = await explain_statement(client, load(name), {"alive_within": 60.0}, mode, run=True)
+    plan = await explain_statement(client, load(name), {"alive_within": 60.0, **BOUNDS}, mode, run=True)
 
     assert plan.indexes >= {"idx_jobs_status_scheduled_at"}, plan.text
     assert "Seq Scan" not in plan.scans("jobs")
     assert plan.buffers < 3000
+
+
+@in_each_mode
+@pytest.mark.parametrize("name", ["type", "queue", "tag"])
+async def test_a_page_for_a_filter_without_an_index_looks_at_so_many_jobs_and_no_more(
+    client: SQL, name: str, mode: Mode
+) -> None:
+    plan = await explain_statement(client, load("job/list"), {**LIST, name: "nobody"}, mode, run=True)
+
+    assert "Seq Scan" not in plan.scans("jobs"), plan.text
+    assert plan.buffers < 2 * 20_000
+
+
+@in_each_mode
+async def test_counting_a_million_jobs_reads_some_of_the_tables_pages(client: SQL, mode: Mode) -> None:
+    plan = await explain_statement(client, load("stats/counts"), BOUNDS, mode, run=True)
+
+    assert "Seq Scan" not in plan.scans("jobs"), plan.text
+    assert plan.buffers < 25_000
+
+
+async def test_large_counts_are_estimates_and_say_so_and_small_ones_are_exact(jobs_url: str) -> None:
+    """S12."""
+    async with JobQueue(url=jobs_url) as queue:
+        counts = await queue.count_jobs()
+        again = await queue.count_jobs()
+
+    exact = {
+        JobStatus.PENDING: 4900,
+        JobStatus.RUNNING: 100,
+        JobStatus.FAILED: 10_000,
+        JobStatus.CANCELLED: 10_000,
+    }
+    assert counts.estimated == {JobStatus.COMPLETED}
+    assert {status: counts[status] for status in exact} == exact
+    assert 730_000 < counts[JobStatus.COMPLETED] < 1_230_000, "five standard deviations"
+    assert counts != again, "an estimate is of other pages each time"
+
+
+async def test_a_search_goes_on_from_page_to_page_to_the_last_job(jobs_url: str, client: SQL) -> None:
+    """Short pages lose nothing: the oldest job of all is found, once."""
+    async with JobQueue(url=jobs_url) as queue:
+        cursor, pages = None, 0
+        found = []
+        while True:
+            page = await queue.list_jobs(status="completed", queue="mail", limit=100, cursor=cursor)
+            found += [job.id for job in page.jobs]
+            pages += 1
+            if pages == 3:
+                break
+            assert page.next_cursor is not None
+            cursor = page.next_cursor
+        first = await client.fetchval(
+            "SELECT id FROM control_plane.jobs WHERE id < $1 ORDER BY id DESC OFFSET 30000 LIMIT 1",
+            job_id(40_000),
+        )
+        rare = []
+        cursor = job_id(40_000)
+        while cursor is not None:
+            page = await queue.list_jobs(type="unheard_of", cursor=cursor)
+            rare.append(len(page.jobs))
+            cursor = page.next_cursor
+
+    assert len(found) == len(set(found)) == 300
+    assert first is not None
+    assert rare == [0, 0], "two windows of 20,000 jobs"
 
 
 async def test_the_load_is_what_these_tests_say_it_is(client: SQL) -> None:

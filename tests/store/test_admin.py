@@ -130,6 +130,26 @@ async def test_a_running_row_of_other_software_is_cancelled_at_once(database: Da
     job_id = await make_job(sql, JobStatus.RUNNING, lease_expires_at=None)
 
     assert await cancel(database, job_id) == ["cancelled"]
+    assert (await row_of(sql, job_id))["completed_at"] is not None
+
+
+async def test_a_pending_row_of_other_software_is_cancelled_though_it_has_a_lease(
+    database: Database, sql: SQL
+) -> None:
+    """Only what runs has somebody to be told."""
+    job_id = await make_job(sql, lease_expires_at=timedelta(hours=1))
+
+    assert await cancel(database, job_id) == ["cancelled"]
+    assert (await row_of(sql, job_id))["completed_at"] is not None
+
+
+async def test_one_job_is_cancelled_and_no_other(database: Database, sql: SQL) -> None:
+    job_id, other = await make_job(sql), await make_job(sql)
+    before = await row_of(sql, other)
+
+    await cancel(database, job_id)
+
+    assert await row_of(sql, other) == before
 
 
 @pytest.mark.parametrize("status", ENDED)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from jobplane import DatabaseSettings, JobStatus
 from jobplane.job import Claim
+from jobplane.sql import load
 from jobplane.store.database import WORKER_SESSION, Database
 from jobplane.store.store import Store
 from tests.factories import SQL, claim_of, make_job, row_of
@@ -247,3 +249,55 @@ async def test_a_limit_of_nothing_claims_nothing(store: Store, sql: SQL) -> None
     await make_job(sql)
 
     assert await claim(store, limit=0) == []
+
+
+async def test_a_claim_beyond_a_job_takes_what_comes_after_it_in_each_priority_named(
+    store: Store, sql: SQL
+) -> None:
+    due = datetime.now(UTC) - timedelta(minutes=5)
+    made = {
+        (priority, number): await make_job(
+            sql, priority=priority, scheduled_at=due + timedelta(seconds=number)
+        )
+        for priority in (7, 3, 0)
+        for number in range(4)
+    }
+    mark = (due + timedelta(seconds=1), UUID(int=made[7, 1].int))
+    low = (due + timedelta(seconds=2), UUID(int=made[0, 2].int))
+
+    claimed = await store.claim("default", ["work"], "w", LEASE, 10, beyond=[(7, mark), (0, low)])
+
+    assert [job.id for job in claimed] == [made[7, 2], made[7, 3], made[0, 3]]
+    rest = await claim(store)
+    assert [job.id for job in rest] == [
+        *(made[7, number] for number in (0, 1)),
+        *(made[3, number] for number in range(4)),
+        *(made[0, number] for number in (0, 1, 2)),
+    ]
+
+
+async def test_a_claim_beyond_a_job_keeps_to_its_limit_and_takes_high_priorities_first(
+    store: Store, sql: SQL
+) -> None:
+    due = datetime.now(UTC) - timedelta(minutes=5)
+    high = [await make_job(sql, priority=7, scheduled_at=due + timedelta(seconds=n)) for n in range(3)]
+    low = [await make_job(sql, priority=0, scheduled_at=due + timedelta(seconds=n)) for n in range(3)]
+    start = (due - timedelta(seconds=1), UUID(int=0))
+
+    claimed = await store.claim("default", ["work"], "w", LEASE, 4, beyond=[(7, start), (0, start)])
+
+    assert [job.id for job in claimed] == [*high, low[0]]
+    locked = await sql.fetchval("SELECT count(*) FROM control_plane.jobs WHERE status = 'pending'")
+    assert locked == 2
+
+
+def test_both_claims_do_the_same_to_what_they_take() -> None:
+    """They differ in what they look at, and in nothing else."""
+    whole, onward = load("job/claim").numbered, load("job/claim_onward").numbered
+    starts = whole.index("UPDATE"), onward.index("UPDATE")
+
+    def outside(text: str, start: int) -> tuple[str, str]:
+        # Numbers of parameters differ only where the statements do.
+        return text[start : text.index("WHERE job.id")], text[text.rindex("RETURNING") :]
+
+    assert outside(whole, starts[0]) == outside(onward, starts[1])

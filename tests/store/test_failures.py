@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import psycopg
@@ -122,3 +123,22 @@ async def test_a_unique_violation_is_known_by_the_cause_of_our_error(sql: SQL) -
     assert is_unique_violation(errors["23505"])
     assert not is_unique_violation(errors["23514"])
     assert not is_unique_violation(StatementError("without a cause"))
+
+
+async def test_several_hosts_of_which_none_can_be_written_to_are_waited_for(
+    server_url: str, sql: SQL
+) -> None:
+    """In the middle of a failover only the standby answers (F16)."""
+    role = "jobplane_test_reader"
+    await sql.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'p'")
+    await sql.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    parts = urlsplit(server_url)
+    hosts = f"{role}:p@{parts.hostname}:{parts.port},{parts.hostname}:{parts.port}"
+    url = urlunsplit(parts._replace(netloc=hosts, query="target_session_attrs=read-write"))
+    try:
+        with pytest.raises(asyncpg.exceptions.TargetServerAttributeNotMatched) as raised:
+            await asyncpg.connect(url)
+    finally:
+        await sql.execute(f"DROP ROLE {role}")
+
+    assert reaction_to(raised.value) is Reaction.RECONNECT

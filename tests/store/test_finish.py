@@ -157,6 +157,18 @@ async def test_complete_ends_many_claims_and_returns_only_those_that_were_still_
     assert rows[0]["lease_expires_at"] is None
 
 
+async def test_a_job_that_is_not_named_is_left_alone_whatever_its_epoch(store: Store, sql: SQL) -> None:
+    named, other = [await make_job(sql, RUNNING) for _ in range(2)]
+    before = await row_of(sql, other)
+    claim = await claim_of(sql, named)
+
+    assert await store.complete([claim]) == {named}
+    assert await store.finish([(claim, Completed())]) == set()
+
+    assert (await row_of(sql, named))["status"] == "completed"
+    assert await row_of(sql, other) == before
+
+
 async def test_finish_takes_every_outcome_in_one_batch(store: Store, sql: SQL) -> None:
     ids = [await make_job(sql, RUNNING) for _ in OUTCOMES]
     claims = [await claim_of(sql, job_id) for job_id in ids]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,11 +14,15 @@ import pytest
 
 from jobplane import DatabaseSettings, MigrationError
 from jobplane.store import migrator
+from jobplane.store.fit import OLDEST_CODE
 from jobplane.store.migrator import Migration, Migrator, migrations, sql_of
+from jobplane.store.online import statements_of
 from tests.factories import SQL
 from tests.support import until
 
 NEWEST = migrations()[-1].version
+FIRST_RELEASE = 8
+"""Up to here no worker ran on anything but the newest schema."""
 WAITS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'jobplane migrate' AND wait_event_type = 'Lock'"
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'control_plane' ORDER BY tablename"
 
@@ -189,6 +194,7 @@ async def test_four_processes_that_migrate_at_once_all_succeed(empty_database_ur
 import asyncio, sys
 from jobplane import DatabaseSettings
 from jobplane.store.migrator import Migrator
+from jobplane.store.online import statements_of
 print(len(asyncio.run(Migrator(DatabaseSettings(url=sys.argv[1])).up())))
 """
     processes = [
@@ -282,7 +288,7 @@ async def test_the_printed_sql_does_what_up_does(fresh: Migrator, bare: SQL, ser
     """For Alembic, Flyway and others: each file runs by itself, statement by statement where it says online."""
     for migration in migrations():
         text = sql_of(migration, "control_plane")
-        parts = migrator._statements(text) if text.startswith("-- online") else [text]
+        parts = statements_of(text) if text.startswith("-- online") else [text]
         for part in parts:
             await bare.execute(part)
     by_hand = await _shape(bare)
@@ -291,3 +297,20 @@ async def test_the_printed_sql_does_what_up_does(fresh: Migrator, bare: SQL, ser
     await fresh.up()
 
     assert await _shape(bare) == by_hand
+
+
+def test_a_migration_that_takes_something_away_says_which_code_it_leaves_behind() -> None:
+    """F15: workers of the last release go on while the next schema is there already."""
+    takes_away = re.compile(
+        r"DROP (TABLE|COLUMN|FUNCTION|SCHEMA)|RENAME (COLUMN|TO)|ALTER COLUMN \w+ (TYPE|DROP DEFAULT)"
+    )
+
+    silent = [
+        f"{migration.version:03}_{migration.name}"
+        for migration in migrations()
+        if migration.version > FIRST_RELEASE
+        and takes_away.search(migration.up)
+        and not OLDEST_CODE.search(migration.up)
+    ]
+
+    assert silent == []

@@ -103,6 +103,47 @@ async def test_each_claim_of_a_batch_is_answered_for(store: Store, sql: SQL) -> 
     assert {report.id for report in reports} == set(ids)
 
 
+async def test_an_old_claim_beside_the_current_one_of_the_same_job_is_told_apart(
+    store: Store, sql: SQL
+) -> None:
+    """I9: a worker may get back a job whose earlier handler it still runs."""
+    job_id = await make_job(sql, JobStatus.RUNNING)
+    stale = await claim_of(sql, job_id)
+    await sql.execute("UPDATE control_plane.jobs SET lease_epoch = 2")
+
+    reports = await store.renew([stale, await claim_of(sql, job_id)], LEASE)
+
+    assert {(report.epoch, report.renewed, report.ours) for report in reports} == {
+        (1, False, False),
+        (2, True, True),
+    }
+
+
+async def test_a_job_that_is_not_named_is_left_alone_whatever_its_epoch(store: Store, sql: SQL) -> None:
+    named, other = [await make_job(sql, JobStatus.RUNNING) for _ in range(2)]
+    before = await row_of(sql, other)
+
+    reports = await store.renew([await claim_of(sql, named)], LEASE)
+
+    assert reports == [LeaseReport(named, 1, renewed=True, ours=True, cancel_requested=False)]
+    assert await row_of(sql, other) == before
+
+
+async def test_a_row_that_refers_to_a_job_does_not_hide_it_from_its_heartbeat(store: Store, sql: SQL) -> None:
+    """FOR NO KEY UPDATE, as in the claim."""
+    job_id = await make_job(sql, JobStatus.RUNNING)
+    claim = await claim_of(sql, job_id)
+
+    async with sql.transaction():
+        await sql.execute(
+            "INSERT INTO control_plane.job_attempts (job_id, epoch, attempt, outcome) VALUES ($1, 9, 1, 'failed')",
+            job_id,
+        )
+        (report,) = await store.renew([claim], LEASE)
+
+    assert report.renewed
+
+
 async def test_nothing_to_renew_is_fine(store: Store) -> None:
     assert await store.renew([], LEASE) == []
 

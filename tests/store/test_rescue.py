@@ -126,6 +126,26 @@ async def test_a_running_row_of_other_software_without_a_lease_is_left_alone(sto
     assert await store.rescue() == []
 
 
+async def test_a_row_that_refers_to_a_job_does_not_hide_it_from_the_sweep(store: Store, sql: SQL) -> None:
+    """FOR NO KEY UPDATE, as in the claim."""
+    job_id = await make_job(sql, JobStatus.RUNNING, lease_expires_at=EXPIRED)
+
+    async with sql.transaction():
+        await sql.execute(
+            "INSERT INTO control_plane.job_attempts (job_id, epoch, attempt, outcome) VALUES ($1, 9, 1, 'failed')",
+            job_id,
+        )
+        assert await store.rescue() == [(job_id, "default")]
+
+
+async def test_a_lease_that_nobody_signed_is_taken_back_too_and_says_so(store: Store, sql: SQL) -> None:
+    job_id = await make_job(sql, JobStatus.RUNNING, worker_id=None, lease_expires_at=EXPIRED)
+
+    await store.rescue()
+
+    assert (await row_of(sql, job_id))["last_error"] == "lease lost: worker ? stopped renewing it"
+
+
 async def test_jobs_of_types_that_nobody_here_knows_are_rescued_not_discarded(store: Store, sql: SQL) -> None:
     """I18: the sweeper need not know a type to give its job back."""
     job_id = await make_job(sql, JobStatus.RUNNING, type="unheard_of", lease_expires_at=EXPIRED)
@@ -207,3 +227,103 @@ async def test_a_finish_and_a_sweep_at_the_same_time_end_in_one_of_the_two(
     for status, whose in (("failed", ours), ("pending", taken)):
         rows = await sql.fetch("SELECT id FROM control_plane.jobs WHERE status = $1", status)
         assert {row["id"] for row in rows} == whose
+
+
+async def _crash(sql: SQL, job_id: UUID, epoch: int, worker: str = "earlier", ago: str = "1 minute") -> None:
+    """An earlier claim of this job ended with its worker."""
+    await sql.execute(
+        "INSERT INTO control_plane.job_attempts (job_id, epoch, attempt, outcome, worker_id, ended_at) "
+        "VALUES ($1, $2::integer, $2::integer, 'crashed', $3, now() - $4::text::interval)",
+        job_id,
+        epoch,
+        worker,
+        ago,
+    )
+
+
+async def test_a_job_that_died_alone_as_often_as_is_borne_fails_with_attempts_left(
+    store: Store, sql: SQL
+) -> None:
+    """F19: a poison with many attempts does not take a worker with it for each of them."""
+    job_id = await make_job(
+        sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, max_attempts=20, lease_expires_at=EXPIRED
+    )
+    for epoch in (1, 2):
+        await _crash(sql, job_id, epoch)
+
+    await store.rescue(crash_limit=3)
+
+    row = await row_of(sql, job_id)
+    assert (row["status"], row["attempts"]) == ("failed", 3)
+    assert row["last_error"].startswith("lease lost")
+
+
+async def test_crashes_of_another_day_do_not_count(store: Store, sql: SQL) -> None:
+    job_id = await make_job(
+        sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, max_attempts=20, lease_expires_at=EXPIRED
+    )
+    for epoch in (1, 2):
+        await _crash(sql, job_id, epoch, ago="25 hours")
+
+    await store.rescue(crash_limit=3)
+
+    assert (await row_of(sql, job_id))["status"] == "pending"
+
+
+@pytest.mark.parametrize("companion", ["still counts as running", "was rescued before", "is rescued too"])
+async def test_a_job_whose_last_attempt_died_in_company_gets_that_attempt_back(
+    store: Store, sql: SQL, companion: str
+) -> None:
+    """F19: nobody can say which of them it was."""
+    job_id = await make_job(sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, lease_expires_at=EXPIRED)
+    if companion == "was rescued before":
+        other = await make_job(sql, lease_epoch=1)
+        await _crash(sql, other, 1, worker="worker-1", ago="0 seconds")
+    else:
+        expires = EXPIRED if companion == "is rescued too" else timedelta(seconds=1)
+        await make_job(sql, JobStatus.RUNNING, lease_expires_at=expires)
+
+    await store.rescue()
+
+    row = await row_of(sql, job_id)
+    assert (row["status"], row["attempts"], row["lease_epoch"]) == ("pending", 2, 3)
+    (crash,) = await attempts_of(sql, job_id)
+    assert (crash["attempt"], crash["outcome"]) == (3, "crashed")
+
+
+@pytest.mark.parametrize("whose", ["another worker's", "the same worker's, but lost before this claim"])
+async def test_who_was_lost_elsewhere_or_earlier_was_no_company(store: Store, sql: SQL, whose: str) -> None:
+    job_id = await make_job(sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, lease_expires_at=EXPIRED)
+    other = await make_job(sql, lease_epoch=1)
+    if whose == "another worker's":
+        await _crash(sql, other, 1, worker="worker-2", ago="0 seconds")
+    else:
+        await _crash(sql, other, 1, worker="worker-1", ago="1 minute")
+
+    await store.rescue()
+
+    assert (await row_of(sql, job_id))["status"] == "failed"
+
+
+async def test_a_job_with_a_single_attempt_never_runs_again_whatever_its_company(
+    store: Store, sql: SQL
+) -> None:
+    """I6: at most once."""
+    job_id = await make_job(sql, JobStatus.RUNNING, max_attempts=1, lease_expires_at=EXPIRED)
+    await make_job(sql, JobStatus.RUNNING, lease_expires_at=EXPIRED)
+
+    await store.rescue()
+
+    row = await row_of(sql, job_id)
+    assert (row["status"], row["attempts"]) == ("failed", 1)
+
+
+async def test_a_claim_says_how_often_the_job_died_lately(store: Store, sql: SQL) -> None:
+    fresh = await make_job(sql)
+    suspect = await make_job(sql, attempts=3, lease_epoch=3, max_attempts=9)
+    for epoch, ago in ((1, "25 hours"), (2, "1 hour"), (3, "1 minute")):
+        await _crash(sql, suspect, epoch, ago=ago)
+
+    claims = await store.claim("default", ["work"], "w", LEASE, 10)
+
+    assert {claim.id: claim.crashes for claim in claims} == {fresh: 0, suspect: 2}

@@ -25,6 +25,7 @@ from jobplane import (
     Fixed,
     Job,
     JobContext,
+    JobCounts,
     JobPage,
     JobPayload,
     JobQueue,
@@ -32,10 +33,13 @@ from jobplane import (
     JobStatus,
     JobType,
     JSONValue,
+    Missed,
     NewJob,
     QueueInfo,
     Registry,
     Retry,
+    ScheduleChange,
+    ScheduleInfo,
     Snooze,
     SyncJobQueue,
     Unclaimable,
@@ -96,7 +100,7 @@ async def reading(job: Job, result: EnqueueJobResult) -> None:
     assert_type(await queue.list_attempts(job.id), list[Attempt])
     assert_type(await queue.wait(job.id, timeout=timedelta(seconds=5)), Job)
     assert_type(await queue.wait(job.id, 5), Job)
-    assert_type(await queue.count_jobs(), dict[JobStatus, int])
+    assert_type(await queue.count_jobs(), JobCounts)
     assert_type(await queue.list_queues(), list[QueueInfo])
     assert_type(await queue.list_workers(), list[WorkerInfo])
     assert_type(await queue.list_unclaimable(), list[Unclaimable])
@@ -189,6 +193,23 @@ async def methods(mailer: Mailer, ctx: JobContext) -> None:
 
 @queue.task(retries=5)  # type: ignore[call-overload, untyped-decorator]
 def mistyped_option() -> None: ...
+
+
+# -- schedules and limits -----------------------------------------------------------------------------
+
+
+async def recurring() -> None:
+    made = await queue.create_schedule(
+        "nightly", "0 3 * * *", "report", {"a": 1}, missed=Missed.ALL, tags=["x"]
+    )
+    assert_type(made, ScheduleChange)
+    assert_type(await queue.list_schedules(), list[ScheduleInfo])
+    assert_type(await queue.run_schedule("nightly"), EnqueueJobResult)
+    await queue.limit_queue("mail", 3)
+    await queue.limit_queue("mail", None)
+
+    await queue.create_schedule("nightly", "0 3 * * *", "report", delay=5)  # type: ignore[call-arg]
+    await queue.limit_queue("mail", "3")  # type: ignore[arg-type]
 
 
 # -- many, inside transactions, synchronously ---------------------------------------------------------

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import FrozenInstanceError
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
 
 from jobplane.ids import new_job_id
-from jobplane.job import TERMINAL, TRANSITIONS, Job, JobStatus, may_follow
+from jobplane.job import (
+    TERMINAL,
+    TRANSITIONS,
+    Attempt,
+    Claim,
+    EnqueueJobResult,
+    Job,
+    JobStatus,
+    JobType,
+    NewJob,
+    may_follow,
+)
 
 PENDING, RUNNING = JobStatus.PENDING, JobStatus.RUNNING
 COMPLETED, FAILED, CANCELLED = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED
@@ -38,6 +50,67 @@ def test_terminal_is_final_but_for_an_explicit_retry() -> None:
     assert leaving == {"retry"}
     assert TRANSITIONS["retry"] == (TERMINAL, frozenset({PENDING}))
     assert frozenset({COMPLETED, FAILED, CANCELLED}) == TERMINAL
+
+
+def test_each_verb_leads_from_and_to_what_the_picture_of_a_jobs_life_shows() -> None:
+    """docs/design/state_machine.md draws it; said once more here, so that a slip in the table is seen."""
+    every = frozenset({COMPLETED, FAILED, CANCELLED})
+
+    assert dict(TRANSITIONS) == {
+        "enqueue": (frozenset(), frozenset({PENDING})),
+        "claim": (frozenset({PENDING}), frozenset({RUNNING})),
+        "complete": (frozenset({RUNNING}), frozenset({COMPLETED})),
+        "fail": (frozenset({RUNNING}), frozenset({FAILED})),
+        "reschedule": (frozenset({RUNNING}), frozenset({PENDING})),
+        "snooze": (frozenset({RUNNING}), frozenset({PENDING})),
+        "release": (frozenset({RUNNING}), frozenset({PENDING, FAILED})),
+        "rescue": (frozenset({RUNNING}), frozenset({PENDING, FAILED, CANCELLED})),
+        "cancel": (frozenset({PENDING, RUNNING}), frozenset({CANCELLED})),
+        "retry": (every, frozenset({PENDING})),
+    }
+
+
+def test_statuses_and_types_are_the_words_that_stand_in_the_rows() -> None:
+    assert {status.name.lower() for status in JobStatus} == {str(status) for status in JobStatus}
+    assert {kind.name.lower() for kind in JobType} == {str(kind) for kind in JobType}
+
+
+def test_a_wish_of_which_nothing_is_said_is_due_now_in_the_default_queue_three_times_at_most() -> None:
+    wish = NewJob(new_job_id(), "t", "{}")
+
+    assert (wish.queue, wish.priority, wish.max_attempts, wish.delay) == ("default", 0, 3, timedelta(0))
+    assert (wish.scheduled_at, wish.unique_key, wish.tags, wish.retry_policy) == (None, None, None, None)
+    with pytest.raises(AttributeError):
+        wish.queue = "other"  # type: ignore[misc]
+
+
+def test_an_answer_is_new_unless_it_says_that_the_job_was_there() -> None:
+    now = datetime.now(UTC)
+    answer = EnqueueJobResult(new_job_id(), "t", PENDING, now, now)
+
+    assert not answer.existing
+    with pytest.raises(FrozenInstanceError):
+        answer.existing = True  # type: ignore[misc]
+
+
+def test_a_claim_that_nobody_dated_is_ours_no_longer() -> None:
+    now = datetime.now(UTC)
+    claim = Claim(new_job_id(), "t", "{}", 1, 3, 1, "default", 0, now, now, now, None, (), None, None)
+
+    assert claim.lease_ends == 0.0
+
+
+def test_an_attempt_cannot_be_changed() -> None:
+    attempt = Attempt(new_job_id(), 1, 1, "failed", "E", "m", (), "w", None, datetime.now(UTC))
+
+    with pytest.raises(FrozenInstanceError):
+        attempt.outcome = "crashed"  # type: ignore[misc]
+
+
+def test_a_job_is_made_by_names_not_by_places() -> None:
+    """Columns are added in the middle now and then."""
+    with pytest.raises(TypeError):
+        Job(new_job_id(), "t", {}, PENDING)  # type: ignore[call-arg]
 
 
 def test_every_job_starts_as_pending() -> None:

@@ -76,8 +76,47 @@ def test_listed_repeats_its_last_delay() -> None:
 
 
 def test_an_empty_list_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="at least one delay"):
+    with pytest.raises(InvalidInputError, match=r"^delays must name at least one delay"):
         Listed(())
+
+
+def test_what_is_not_said_is_as_documented() -> None:
+    minute, hour = timedelta(minutes=1), timedelta(hours=1)
+
+    assert Linear(SECOND).cap == Exponential().cap == hour
+    assert (Exponential().base, Exponential().factor) == (5 * SECOND, 2.0)
+    assert Listed().delays == (10 * SECOND, minute, 10 * minute)
+
+
+def test_no_wait_is_longer_than_thirty_days_even_where_it_cannot_be_reckoned() -> None:
+    assert timedelta(days=30) == MAX_RETRY_DELAY
+    assert Fixed(timedelta(days=31)).delay(1) == MAX_RETRY_DELAY
+
+    class Endless(RetryPolicy):
+        def _delay(self, attempt: int) -> timedelta:
+            return timedelta.max * attempt
+
+    assert Endless().delay(2) == MAX_RETRY_DELAY
+
+
+@pytest.mark.parametrize(
+    ("policy", "stored"),
+    [
+        (Fixed(SECOND), '{"kind":"fixed","seconds":[1.0]}'),
+        (Linear(SECOND, 2 * SECOND), '{"kind":"linear","seconds":[1.0,2.0]}'),
+        (Exponential(SECOND, 2 * SECOND), '{"kind":"exponential","seconds":[1.0,2.0]}'),
+        (
+            Exponential(SECOND, 2 * SECOND, 3.0, jitter=False),
+            '{"kind":"exponential","seconds":[1.0,2.0],"factor":3.0,"jitter":false}',
+        ),
+        (Listed((SECOND, 2 * SECOND)), '{"kind":"listed","seconds":[1.0,2.0]}'),
+    ],
+)
+def test_a_policy_is_stored_in_the_words_that_older_and_newer_workers_read(
+    policy: RetryPolicy, stored: str
+) -> None:
+    assert encode_policy(policy) == stored
+    assert decode_policy(stored) == policy
 
 
 @pytest.mark.parametrize(
@@ -133,7 +172,7 @@ def test_a_policy_of_the_users_own_cannot_be_stored_with_a_job() -> None:
         def _delay(self, attempt: int) -> timedelta:
             return SECOND * attempt
 
-    with pytest.raises(InvalidInputError, match="Fixed, Linear, Exponential or Listed"):
+    with pytest.raises(InvalidInputError, match=r"^retry must be Fixed, Linear, Exponential or Listed"):
         encode_policy(Own())
     assert Own().delay(10**9) == MAX_RETRY_DELAY
 

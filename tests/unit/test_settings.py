@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from jobplane import ConfigurationError, DatabaseSettings, WorkerSettings
-from jobplane.settings import masked, parse_queues, resolve
+from jobplane.redaction import masked
+from jobplane.settings import parse_queues, resolve
 
 
 def test_everything_has_a_default() -> None:

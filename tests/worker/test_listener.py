@@ -19,11 +19,14 @@ async def test_a_listener_that_was_cut_off_listens_again_soon_however_often_that
     recorder = Recorder(worker.events, ServiceFailed, DatabaseRecovered)
 
     async with worker:
-        for _ in range(12):
+        for number in range(12):
+            # The server shows the LISTEN a moment before the worker has its answer.
+            await recorder.wait_for(DatabaseRecovered, number)
             pid = await until(lambda: sql.fetchval(f"SELECT pid {LISTENING}"), timeout=1)
             await sql.execute("SELECT pg_terminate_backend($1)", pid)
             await until(lambda pid=pid: _is_gone(sql, pid))  # type: ignore[misc]
         await until(lambda: sql.fetchval(f"SELECT pid {LISTENING}"), timeout=1)
+        await recorder.wait_for(DatabaseRecovered, 12)
 
     failures = [event for event in recorder.of(ServiceFailed) if event.service == "listener"]
     recovered = [event for event in recorder.of(DatabaseRecovered) if event.service == "listener"]

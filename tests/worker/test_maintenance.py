@@ -8,6 +8,7 @@ import pytest
 
 from jobplane import JobContext, JobQueue, JobStatus, Worker
 from jobplane.events import JobsPruned, JobsRescued
+from jobplane.sql import load
 from tests.factories import SQL, attempts_of, count_jobs, make_job, row_of
 from tests.support import Recorder, until
 
@@ -264,3 +265,22 @@ async def _renewed_often(sql: SQL) -> bool:
         "SELECT bool_and(lease_expires_at > started_at + interval '2.5 s') FROM control_plane.jobs"
     )
     return bool(longest)
+
+
+async def test_transitions_past_their_retention_are_pruned_too(
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL
+) -> None:
+    await sql.execute(load("history/on").numbered)
+    for age in (3, 1):
+        job_id = await make_job(sql)
+        await sql.execute(
+            "UPDATE control_plane.job_events SET at = now() - $2 * interval '1 day' WHERE job_id = $1",
+            job_id,
+            age,
+        )
+    worker = make_worker(queue, keep_history=2 * DAY.total_seconds())
+
+    async with worker:
+        await until(lambda: sql.fetchval("SELECT count(*) = 1 FROM control_plane.job_events"))
+
+    assert await sql.fetchval("SELECT min(at) > now() - interval '2 days' FROM control_plane.job_events")

@@ -10,6 +10,7 @@ from jobplane import JobContext, JobQueue, JobStatus, Worker, new_job
 from jobplane.events import DatabaseRecovered, JobFinished, JobLost, JobsReported, JobStarted, ServiceFailed
 from jobplane.retry import Fixed
 from tests.factories import SQL, attempts_of, row_of
+from tests.faults.proxy import FaultProxy
 from tests.proxy import Proxy
 from tests.support import Recorder, until
 
@@ -19,6 +20,25 @@ async def proxy(database_url: str) -> AsyncIterator[Proxy]:
     """A way to the database that can be cut."""
     async with Proxy(database_url) as proxy:
         yield proxy
+
+
+async def test_a_completion_whose_answer_was_lost_is_not_taken_for_a_lost_job(
+    queue: JobQueue, database_url: str, make_worker: Callable[..., Worker]
+) -> None:
+    @queue.task
+    async def work() -> None: ...
+
+    async with FaultProxy(database_url) as proxy:
+        worker = make_worker(queue, url=proxy.url)
+        recorder = Recorder(worker.events, JobsReported, JobLost)
+        async with worker:
+            proxy.lose_answers("jobplane: job/complete")
+            made = await work.enqueue()
+            reported = await recorder.wait_for(JobsReported)
+
+    assert proxy.swallowed == 1
+    assert [event.ids for event in reported] == [[made.id]]
+    assert recorder.of(JobLost) == []
 
 
 async def test_an_idle_worker_reports_at_once_and_a_busy_one_in_batches(

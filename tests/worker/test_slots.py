@@ -3,10 +3,11 @@
 import asyncio
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 from jobplane.ids import new_job_id
 from jobplane.job import Claim
-from jobplane.worker.slots import HEED_WITHIN, PACE_WINDOW, QueueSlots, Running, StopReason
+from jobplane.worker.slots import HEED_WITHIN, PACE_WINDOW, SAFETY_MARGIN, QueueSlots, Running, StopReason
 
 
 def claim() -> Claim:
@@ -63,6 +64,59 @@ async def test_the_pace_is_that_of_the_last_window_and_falls_again() -> None:
     slots.measure_pace()
 
     assert slots.pace == 0
+
+
+async def test_nothing_is_claimed_ahead_before_a_pace_is_known() -> None:
+    slots = QueueSlots("mail", 4)
+
+    assert (slots.name, slots.pace, slots.room(60.0)) == ("mail", 0.0, 4)
+
+
+async def test_a_quick_queue_has_its_pace_before_the_window_is_over() -> None:
+    slots = QueueSlots("default", 2)
+    for _ in range(21):
+        slots.count_finished()
+
+    slots._window_start = time.monotonic()
+    slots.measure_pace()
+    assert slots.pace == 0, "too short a time to tell"
+    slots._window_start = time.monotonic() - 0.1
+    slots.measure_pace()
+    assert 21 / 1.0 < slots.pace <= 21 / 0.1
+
+
+async def test_a_slow_queue_waits_for_its_window() -> None:
+    slots = QueueSlots("default", 2)
+    for _ in range(20):
+        slots.count_finished()
+
+    slots._window_start = time.monotonic() - 0.5
+    slots.measure_pace()
+
+    assert slots.pace == 0
+
+
+async def test_a_thread_is_given_up_for_any_reason_but_a_mere_request() -> None:
+    """A synchronous handler that someone wants cancelled may still end by itself; a later reason gives it up."""
+    given_up: list[StopReason] = []
+    for reason in StopReason:
+        running = run(QueueSlots("default", 1))
+        running.give_up = partial(given_up.append, reason)
+        running.stop(reason)
+    assert given_up == [StopReason.TIMEOUT, StopReason.LOST, StopReason.SHUTDOWN]
+
+    running = run(QueueSlots("default", 1))
+    running.give_up = partial(given_up.append, StopReason.CANCELLED)
+    running.stop(StopReason.CANCELLED)
+    running.stop(StopReason.LOST)
+
+    assert given_up[3:] == [StopReason.CANCELLED]
+    assert running.stop_reason is StopReason.CANCELLED
+
+
+def test_the_margins_are_those_that_the_guide_and_the_promises_count_with() -> None:
+    """I9: a handler stops a tenth of a second before its lease ends; ten seconds after that it is let go."""
+    assert (SAFETY_MARGIN, HEED_WITHIN) == (0.1, 10.0)
 
 
 async def test_claimed_jobs_wake_as_many_idle_runners_as_there_are_jobs() -> None:

@@ -14,9 +14,12 @@ from jobplane.cli.rights import examine_rights
 from jobplane.client.queue import JobQueue
 from jobplane.errors import JobplaneError
 from jobplane.settings import DatabaseSettings
-from jobplane.store.database import Connection, connect
+from jobplane.store.connecting import connect
+from jobplane.store.database import Connection
 from jobplane.store.failures import sqlstate_of, translated
-from jobplane.store.migrator import Migrator
+from jobplane.store.fit import fit_of
+from jobplane.store.inspection import count_unleased
+from jobplane.store.migrator import migrations
 
 OLDEST_SERVER: Final = 150_000
 """server_version_num."""
@@ -24,6 +27,8 @@ SKEW: Final = 2.0
 """Seconds by which this host's clock may differ from the server's."""
 DEAD_AFTER: Final = 60.0
 """Seconds of silence after which a worker counts as dead."""
+OLD_SNAPSHOT: Final = 300.0
+"""Seconds for which a transaction may stay open without being worth a word."""
 MOST_NAMES: Final = 5
 
 
@@ -149,6 +154,46 @@ async def _clock(_settings: DatabaseSettings, connection: Connection) -> Finding
     )
 
 
+_OPEN_TRANSACTIONS: Final = """
+SELECT pid, application_name, state, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds
+FROM pg_stat_activity
+WHERE datname = current_database()
+    AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+    AND pid <> pg_backend_pid()
+UNION ALL
+SELECT NULL, gid, 'prepared', extract(epoch FROM clock_timestamp() - prepared)::float8
+FROM pg_prepared_xacts
+WHERE database = current_database()
+ORDER BY seconds DESC NULLS LAST
+LIMIT 1
+"""
+
+
+async def _snapshots(_settings: DatabaseSettings, connection: Connection) -> Finding:
+    # What was finished since the oldest of them began cannot be vacuumed away, and claims have to step over it.
+    oldest = await connection.fetchrow(_OPEN_TRANSACTIONS)
+    seconds = float(oldest["seconds"] or 0) if oldest is not None else 0.0
+    if oldest is None or seconds < OLD_SNAPSHOT:
+        return Finding(
+            "snapshots", ok=True, says=f"no transaction is older than {span(timedelta(seconds=OLD_SNAPSHOT))}"
+        )
+    name = oldest["application_name"] or "no application_name"
+    if oldest["pid"] is None:
+        who, advice = f"the prepared transaction {name}", "COMMIT PREPARED or ROLLBACK PREPARED"
+    else:
+        who = f"session {oldest['pid']} ({name}, {oldest['state']})"
+        advice = (
+            f"end it there, or with SELECT pg_terminate_backend({oldest['pid']}); against the next one set "
+            "idle_in_transaction_session_timeout, and run long reports on a standby"
+        )
+    return Finding(
+        "snapshots",
+        ok=False,
+        says=f"{who} has kept its transaction open for {span(timedelta(seconds=seconds))}: vacuum waits for it, and claims grow slow",
+        advice=advice,
+    )
+
+
 # -- the schema --------------------------------------------------------------------------------------------
 
 
@@ -158,15 +203,18 @@ async def _rights(settings: DatabaseSettings, connection: Connection) -> Finding
 
 
 async def _schema(settings: DatabaseSettings, _connection: Connection) -> Finding:
-    # A database that is newer than the code, or was changed by hand, is what Migrator raises.
-    steps = await Migrator(settings).status()
-    missing = [f"{step.version:03}_{step.name}" for step in steps if step.applied_at is None]
-    if not missing:
+    # A database that this code is too old for, or that was changed by hand, is what Migrator raises.
+    fit = await fit_of(settings)
+    newest = migrations()[-1].version
+    if fit.missing:
+        found = "is not there" if len(fit.missing) == newest else f"lacks {', '.join(fit.missing)}"
         return Finding(
-            "schema", ok=True, says=f"{settings.schema} is at version {steps[-1].version}, the newest"
+            "schema", ok=False, says=f"{settings.schema} {found}", advice="run jobplane migrate up"
         )
-    found = "is not there" if len(missing) == len(steps) else f"lacks {', '.join(missing)}"
-    return Finding("schema", ok=False, says=f"{settings.schema} {found}", advice="run jobplane migrate up")
+    if fit.newer:
+        says = f"{settings.schema} is newer than the code, by {', '.join(fit.newer)}, and lets this code run"
+        return Finding("schema", ok=True, says=says, advice="upgrade jobplane here too")
+    return Finding("schema", ok=True, says=f"{settings.schema} is at version {newest}, the newest")
 
 
 async def _unclaimable(settings: DatabaseSettings, _connection: Connection) -> Finding:
@@ -212,12 +260,7 @@ async def _workers(settings: DatabaseSettings, _connection: Connection) -> Findi
 
 
 async def _leases(settings: DatabaseSettings, connection: Connection) -> Finding:
-    # The settings have checked the name.
-    statement = (
-        f'SELECT count(*) FROM "{settings.schema}".jobs '  # noqa: S608
-        "WHERE status = 'running' AND lease_expires_at IS NULL"
-    )
-    count = int(await connection.fetchval(statement))
+    count = await count_unleased(connection, settings.schema)
     if not count:
         return Finding("leases", ok=True, says="every running job has a lease")
     return Finding(
@@ -232,6 +275,7 @@ _SERVER: Final[Mapping[str, _Check]] = {
     "version": _version,
     "primary": _primary,
     "clock": _clock,
+    "snapshots": _snapshots,
     "rights": _rights,
     "schema": _schema,
 }

@@ -238,7 +238,9 @@ class Ground:
     async def _forget_jobs(self, connection: Connection) -> None:
         schema = self.server.settings.schema
         if await self._has_tables():
-            await _run(connection, "DELETE FROM %I.jobs WHERE tags @> ARRAY[%L]", schema, TAG)
+            await _run(
+                connection, "DELETE FROM %I.jobs WHERE tags OPERATOR(pg_catalog.@>) ARRAY[%L]", schema, TAG
+            )
             await _run(
                 connection,
                 "DELETE FROM %I.workers WHERE EXISTS ("
@@ -249,7 +251,10 @@ class Ground:
 
 
 async def _run(connection: Connection, template: str, *values: str) -> None:
-    """A statement that takes no parameters. PostgreSQL itself quotes: %I an identifier, %L a literal."""
+    """A statement that takes no parameters. PostgreSQL itself quotes: %I an identifier, %L a literal.
+
+    By its own format: one of someone else's in public, for exactly these arguments, would be preferred to it.
+    """
     await connection.execute(
-        await connection.fetchval("SELECT format($1, VARIADIC $2::text[])", template, values)
+        await connection.fetchval("SELECT pg_catalog.format($1, VARIADIC $2::text[])", template, values)
     )

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from jobplane.cli.demo_ground import KEYS, TAG, Ground, Server, as_someone
+from jobplane.cli.demo_ground import TAG, Ground, Server, as_someone
 from jobplane.cli.demo_projects import Project
 from jobplane.job import Job, JobStatus
 from jobplane.settings import DatabaseSettings
-from jobplane.store.database import connect
+from jobplane.store.connecting import connect
 from jobplane.store.failures import sqlstate_of
 
 AT_ONCE: Final = 4
@@ -148,8 +148,7 @@ async def _is_refused(server: Server, each: Provisioned, state: str) -> bool:
 async def _has_key(ground: Ground, each: Provisioned) -> bool:
     async with ground.database.connection() as connection:
         kept = await connection.fetchval(
-            f"SELECT sha256 FROM {KEYS}.api_keys WHERE project_id = $1",  # noqa: S608 - a constant
-            each.project.id,
+            "SELECT sha256 FROM control_plane_demo.api_keys WHERE project_id = $1", each.project.id
         )
         return bool(kept == hashlib.sha256(each.api_key.encode()).digest())
 
@@ -160,7 +159,7 @@ async def _nothing_of_failures(
     failed = [project.id.hex for project in projects if jobs[project.unique_key].status is JobStatus.FAILED]
     async with ground.database.connection() as connection:
         left = await connection.fetchval(
-            "SELECT count(*) FROM unnest($1::text[]) AS id WHERE EXISTS ("
+            "SELECT count(*) FROM pg_catalog.unnest($1::text[]) AS id WHERE EXISTS ("
             "SELECT FROM pg_roles WHERE position(id IN rolname) > 0) "
             "OR EXISTS (SELECT FROM pg_database WHERE position(id IN datname) > 0)",
             failed,
@@ -173,9 +172,9 @@ async def _no_secret_told(ground: Ground, made: Sequence[Provisioned], worker_lo
     told = [secret for each in made for secret in (each.password, each.api_key)]
     async with ground.database.connection() as connection:
         query = await connection.fetchval(
-            "SELECT format('SELECT DISTINCT secret FROM unnest($1::text[]) AS secret, %1$I.jobs AS job "
+            "SELECT pg_catalog.format('SELECT DISTINCT secret FROM pg_catalog.unnest($1::text[]) AS secret, %1$I.jobs AS job "
             "LEFT JOIN %1$I.job_attempts AS attempt ON attempt.job_id = job.id "
-            "WHERE job.tags @> ARRAY[%2$L] AND (position(secret IN job::text) > 0 "
+            "WHERE job.tags OPERATOR(pg_catalog.@>) ARRAY[%2$L] AND (position(secret IN job::text) > 0 "
             "OR position(secret IN attempt::text) > 0)', $1::text, $2::text)",
             ground.server.settings.schema,
             TAG,

@@ -17,7 +17,8 @@ from jobplane.cli.failures import ExitCode, expected_errors
 from jobplane.cli.options import AsJSON, DatabaseURL, Schema, given
 from jobplane.cli.output import Column, plain, print_json, print_table
 from jobplane.errors import ConfigurationError
-from jobplane.settings import DatabaseSettings, Resolved, WorkerSettings, masked, resolve
+from jobplane.redaction import masked
+from jobplane.settings import DatabaseSettings, Resolved, WorkerSettings, resolve
 
 T = TypeVar("T")
 _PARTS: Final = frozenset({"host", "port", "name", "user", "password", "ssl"})
@@ -145,7 +146,7 @@ def _shown(name: str, value: object) -> str | int | float | None:
             return value.total_seconds()
         case str() if name == "password":
             return "***"
-        case str() if name == "url":
+        case str() if name in ("url", "direct_url"):
             return masked(value)
         case _:
             return str(value)

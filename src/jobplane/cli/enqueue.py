@@ -17,8 +17,9 @@ from jobplane.cli.output import print_json
 from jobplane.cli.present import moment, timestamp
 from jobplane.cli.waiting import conclude, wait_for
 from jobplane.client.queue import JobQueue
-from jobplane.errors import InvalidInputError
+from jobplane.errors import InvalidInputError, shown
 from jobplane.job import EnqueueJobResult, Job, JobPayload
+from jobplane.limits import as_timedelta
 from jobplane.task import JobQueueOptions
 
 _LENGTH: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
@@ -89,7 +90,7 @@ def enqueue(  # noqa: PLR0913 - each option of a job is one here
     With --wait the exit code is 0 when it completed, and 1 when it failed or was cancelled.
     """
     with expected_errors():
-        document = _payload_of(payload)
+        document = payload_of(payload)
         options = _options_of(
             delay=None if delay is None else _length_of(delay),
             scheduled_at=None if at is None else _time_of(at),
@@ -141,7 +142,8 @@ def _options_of(**options: object) -> JobQueueOptions:
     return cast("JobQueueOptions", {name: value for name, value in options.items() if value is not None})
 
 
-def _payload_of(text: str) -> JobPayload:
+def payload_of(text: str) -> JobPayload:
+    """A payload as typed on a command line, in a file or on stdin. Raises InvalidInputError."""
     source = "PAYLOAD"
     try:
         if text == "-":
@@ -149,25 +151,48 @@ def _payload_of(text: str) -> JobPayload:
         elif text.startswith("@"):
             source = text[1:]
             text = Path(source).read_text(encoding="utf-8")
-        document: object = json.loads(text)
+        document: object = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_refused)
     except OSError as error:
-        raise InvalidInputError("PAYLOAD", text, f"cannot be read: {error.strerror}") from None
+        raise InvalidInputError("PAYLOAD", source, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InvalidInputError("PAYLOAD", source, "must be UTF-8") from None
     except RecursionError:
-        raise InvalidInputError("PAYLOAD", text, "nests too deep") from None
+        raise InvalidInputError("PAYLOAD", _size_of(text), "nests too deep") from None
     except ValueError as error:
-        raise InvalidInputError("PAYLOAD", text, f"must be a JSON object ({error} in {source})") from None
+        raise InvalidInputError(
+            "PAYLOAD", _size_of(text), f"must be a JSON object ({error} in {source})"
+        ) from None
     if not isinstance(document, dict):
-        raise InvalidInputError("PAYLOAD", text, "must be a JSON object, in braces")
+        raise InvalidInputError("PAYLOAD", _size_of(text), "must be a JSON object, in braces")
     return cast("JobPayload", document)
+
+
+def _size_of(text: str) -> str:
+    # The payload itself may be private, and what is printed here ends in logs of scripts.
+    return f"{len(text)} characters"
+
+
+def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # Parsers differ on which of two equal keys counts: whoever checked the other one was shown something else.
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {shown(twin)} stands twice in one object")
+    return found
+
+
+def _refused(name: str) -> object:
+    raise ValueError(f"{name} is not a finite number")
 
 
 def _length_of(text: str) -> timedelta:
     match = _LENGTH.fullmatch(text)
     if match is None:
         raise InvalidInputError("--delay", text, "must be seconds, or a number with s, m or h: 90, 15m, 2h")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    return as_timedelta(
+        "--delay", float(match[1]) * _UNITS[match[2]], "must be at most 24h: give later times with --at"
+    )
 
 
 def _time_of(text: str) -> datetime:

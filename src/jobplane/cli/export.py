@@ -20,7 +20,7 @@ from enum import StrEnum
 from itertools import zip_longest
 from typing import Final
 
-from jobplane.store.migrator import Migration, migrations, sql_of
+from jobplane.store.migrator import Migration, migrations, record_of, sql_of
 
 _DBMATE_DAY: Final = "20260101"
 """dbmate orders files by a time in their names; ours is made up, but the same each time."""
@@ -104,20 +104,13 @@ def statements(text: str) -> list[str]:
 
 
 def _step_of(migration: Migration, schema: str) -> _Step:
-    table = f'"{schema}".jobplane_migrations'  # settings.py has checked the name
-    rows = [migration] if migration.version != 2 else [migrations()[0], migration]
-    values = ", ".join(f"({row.version}, '{row.name}', '{row.checksum}')" for row in rows)
-    # The log is made by version 2, which therefore writes the line of version 1, and takes both away.
-    logs, unlogs = migration.version >= 2, migration.version > 2
     return _Step(
         label=f"{migration.version:03}_{migration.name}",
         version=migration.version,
         up=sql_of(migration, schema).strip(),
         down=sql_of(migration, schema, down=True).strip(),
-        log=f"INSERT INTO {table} (version, name, checksum) VALUES {values} ON CONFLICT (version) DO NOTHING"  # noqa: S608
-        if logs
-        else "",
-        unlog=f"DELETE FROM {table} WHERE version = {migration.version}" if unlogs else "",  # noqa: S608
+        log=record_of(migration, schema),
+        unlog=record_of(migration, schema, down=True),
         online=migration.up.startswith("-- online"),
         online_down=migration.down.startswith("-- online"),
     )

@@ -6,7 +6,7 @@
 | 1    | refused or failed: the message says what to do                             |
 | 2    | the command, an option, a setting or a value is not understood             |
 | 3    | the database cannot be reached, or is a read-only standby                  |
-| 4    | there is no such job                                                       |
+| 4    | there is no such job or schedule                                           |
 | 5    | the job had not ended within --timeout; it goes on                         |
 | 130  | interrupted with Ctrl-C                                                    |
 """
@@ -29,6 +29,7 @@ from jobplane.errors import (
     JobNotFoundError,
     JobplaneError,
     ReadOnlyDatabaseError,
+    ScheduleNotFoundError,
     WaitTimeoutError,
 )
 from jobplane.observability.formatters import printable
@@ -56,7 +57,7 @@ def exit_code_of(error: JobplaneError) -> ExitCode:
             return ExitCode.USAGE
         case DatabaseUnavailableError() | ReadOnlyDatabaseError():
             return ExitCode.UNAVAILABLE
-        case JobNotFoundError():
+        case JobNotFoundError() | ScheduleNotFoundError():
             return ExitCode.NOT_FOUND
         case WaitTimeoutError():
             return ExitCode.TIMED_OUT

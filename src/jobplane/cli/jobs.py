@@ -59,9 +59,15 @@ def list_jobs(  # noqa: PLR0913 - each filter is an option
 
     async def command() -> JobPage:
         async with JobQueue(settings=required_database(database_url, schema)) as client:
-            return await client.list_jobs(
-                status=status, type=job_type, queue=queue, tag=tag, cursor=cursor, limit=limit
-            )
+            page = JobPage((), cursor)
+            # A page may be short in a big table; whoever sits here would rather wait than ask again.
+            while not page.jobs:
+                page = await client.list_jobs(
+                    status=status, type=job_type, queue=queue, tag=tag, cursor=page.next_cursor, limit=limit
+                )
+                if page.next_cursor is None:
+                    break
+            return page
 
     page = run_async(command())
     if as_json:

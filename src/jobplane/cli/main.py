@@ -9,11 +9,14 @@ import typer
 from jobplane.cli.demo import demo
 from jobplane.cli.doctor import doctor
 from jobplane.cli.enqueue import enqueue
+from jobplane.cli.history import history
 from jobplane.cli.jobs import jobs
 from jobplane.cli.migrate import migrate
 from jobplane.cli.queues import queues
 from jobplane.cli.roles import roles
+from jobplane.cli.schedules import schedules
 from jobplane.cli.tenants import tenants
+from jobplane.cli.verify import verify
 from jobplane.cli.worker import worker
 from jobplane.cli.workers import workers
 from jobplane.version import __version__
@@ -51,10 +54,13 @@ app.command()(worker)
 app.command()(enqueue)
 app.add_typer(jobs, name="jobs")
 app.add_typer(queues, name="queues")
+app.add_typer(schedules, name="schedules")
 app.add_typer(workers, name="workers")
 app.add_typer(roles, name="roles")
 app.add_typer(tenants, name="tenants")
 app.command()(doctor)
+app.add_typer(history, name="history")
+app.command()(verify)
 
 
 def run() -> None:

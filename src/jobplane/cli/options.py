@@ -10,14 +10,29 @@ import typer
 from typer.models import OptionInfo
 
 from jobplane.errors import ConfigurationError
+from jobplane.redaction import holds_password
 from jobplane.settings import DatabaseSettings, WorkerSettings, resolve
+
+
+def _warned(url: str | None) -> str | None:
+    # Before anything else, and on stderr: stdout is the answer, and may be read by a program.
+    if url is not None and holds_password(url):
+        typer.echo(
+            "warning: --database-url holds a password, which every user of this machine can read in the list of "
+            "processes: give it in DATABASE_URL, or leave it to PGPASSWORD or a .pgpass file",
+            err=True,
+        )
+    return url
+
 
 DatabaseURL: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--database-url",
         metavar="URL",
-        help="Where PostgreSQL is; default: DATABASE_URL, else AUDIT_LOGS_DB_HOST and its siblings.",
+        help="Where PostgreSQL is; default: DATABASE_URL, else AUDIT_LOGS_DB_HOST and its siblings. Without a "
+        "password, which everyone on the machine could read in the list of processes.",
+        callback=_warned,
         show_default=False,
     ),
 ]

@@ -103,7 +103,12 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 def print_json(document: Mapping[str, object] | Sequence[object]) -> None:
     """One document on stdout."""
     # ASCII only: a payload may hold what a terminal obeys.
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    try:
+        text = json.dumps(document, indent=2, allow_nan=False)
+    except ValueError:
+        # A number beyond Python's, which reads as infinite, is a string here: JSON has no other word for it.
+        text = json.dumps(json.loads(json.dumps(document), parse_constant=str), indent=2)
+    sys.stdout.write(f"{text}\n")
 
 
 def _draw(table: Table) -> None:

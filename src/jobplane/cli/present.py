@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from rich.text import Text
 
-from jobplane.client.info import QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.info import QueueInfo, ScheduleInfo, Unclaimable, WorkerInfo
 from jobplane.job import Attempt, Job, JobStatus
 from jobplane.observability.formatters import printable
 
@@ -69,11 +69,13 @@ def queue_document(queue: QueueInfo) -> dict[str, object]:
         "name": queue.name,
         "due": queue.due,
         "later": queue.later,
+        "estimated": queue.estimated,
         "running": queue.running,
         "workers": queue.workers,
         "slots": queue.slots,
         "oldest_due_at": timestamp(queue.oldest_due_at),
         "paused_at": timestamp(queue.paused_at),
+        "max_running": queue.max_running,
     }
 
 
@@ -84,7 +86,13 @@ def unclaimable_document(found: Unclaimable) -> dict[str, object]:
         "type": found.type,
         "jobs": found.jobs,
         "oldest_due_at": timestamp(found.oldest_due_at),
+        "estimated": found.estimated,
     }
+
+
+def number_of(jobs: int, *, estimated: bool) -> str:
+    """A number of jobs, that says when it is an estimate."""
+    return f"~{jobs}" if estimated else str(jobs)
 
 
 def worker_document(worker: WorkerInfo) -> dict[str, object]:
@@ -100,6 +108,29 @@ def worker_document(worker: WorkerInfo) -> dict[str, object]:
         "started_at": timestamp(worker.started_at),
         "heartbeat_at": timestamp(worker.heartbeat_at),
         "silent_for": round(worker.silent_for, 3),
+    }
+
+
+def schedule_document(schedule: ScheduleInfo) -> dict[str, object]:
+    """A schedule."""
+    return {
+        "name": schedule.name,
+        "cron": schedule.cron,
+        "timezone": schedule.timezone,
+        "type": schedule.type,
+        "payload": schedule.payload,
+        "queue": schedule.queue,
+        "priority": schedule.priority,
+        "max_attempts": schedule.max_attempts,
+        "unique_key": schedule.unique_key,
+        "tags": list(schedule.tags),
+        "missed": str(schedule.missed),
+        "missed_cap": schedule.missed_cap,
+        "paused_at": timestamp(schedule.paused_at),
+        "created_at": timestamp(schedule.created_at),
+        "last_tick": timestamp(schedule.last_tick),
+        "last_job_id": None if schedule.last_job_id is None else str(schedule.last_job_id),
+        "next_tick": timestamp(schedule.next_tick),
     }
 
 

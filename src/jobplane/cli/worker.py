@@ -29,7 +29,8 @@ from jobplane.observability.formatters import JSONFormatter, TextFormatter
 from jobplane.observability.logging import JobIdFilter, LogSubscriber, logger
 from jobplane.settings import DatabaseSettings, WorkerSettings, resolve
 from jobplane.store.failures import Reaction, reaction_to
-from jobplane.store.migrator import MigrationStatus, Migrator
+from jobplane.store.fit import Fit, fit_of
+from jobplane.store.migrator import migrations
 from jobplane.worker.signals import stop_on_signals
 from jobplane.worker.worker import Worker
 
@@ -72,11 +73,13 @@ def worker(  # noqa: PLR0913 - each setting is an option
     sweep_interval: Annotated[str | None, worker_option("sweep_interval")] = None,
     grace: Annotated[str | None, worker_option("grace")] = None,
     timeout: Annotated[str | None, worker_option("timeout")] = None,
+    crash_limit: Annotated[str | None, worker_option("crash_limit")] = None,
     threads: Annotated[str | None, worker_option("threads")] = None,
     prefetch: Annotated[str | None, worker_option("prefetch")] = None,
     keep_completed: Annotated[str | None, worker_option("keep_completed")] = None,
     keep_failed: Annotated[str | None, worker_option("keep_failed")] = None,
     keep_cancelled: Annotated[str | None, worker_option("keep_cancelled")] = None,
+    keep_history: Annotated[str | None, worker_option("keep_history")] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How log lines look, on stderr.")] = LogFormat.TEXT,
     log_level: Annotated[LogLevel, typer.Option(help="One line for each job at info.")] = LogLevel.INFO,
     watch: Annotated[
@@ -87,8 +90,8 @@ def worker(  # noqa: PLR0913 - each setting is an option
 ) -> None:
     """Run jobs until SIGTERM or Ctrl-C, then stop in order: running jobs get --grace seconds.
 
-    Starts while the database is away, and keeps trying; refuses to start when the tables are missing or do not
-    fit this version. Settings that are not given come from their environment variables.
+    Starts while the database is away, and keeps trying; refuses to start when the tables are missing, or when the
+    database says that this version is too old for it. Settings that are not given come from their environment variables.
     """
     explicit = given(
         queues=queues,
@@ -98,11 +101,13 @@ def worker(  # noqa: PLR0913 - each setting is an option
         sweep_interval=sweep_interval,
         grace=grace,
         timeout=timeout,
+        crash_limit=crash_limit,
         threads=threads,
         prefetch=prefetch,
         keep_completed=keep_completed,
         keep_failed=keep_failed,
         keep_cancelled=keep_cancelled,
+        keep_history=keep_history,
     )
     with expected_errors():
         settings = resolve(WorkerSettings, os.environ, **explicit).settings
@@ -143,21 +148,26 @@ async def _ready(settings: DatabaseSettings) -> bool:
 
 
 async def _check_schema(settings: DatabaseSettings) -> None:
-    steps = await _migrations_of(settings)
-    missing = [f"{step.version:03}_{step.name}" for step in steps if step.applied_at is None]
-    if missing:
+    fit = await _fit_of(settings)
+    if fit.missing:
         raise SchemaError(
-            f"the schema {settings.schema} lacks {len(missing)} of {len(steps)} migrations, beginning with "
-            f"{missing[0]}: run jobplane migrate up"
+            f"the schema {settings.schema} lacks {len(fit.missing)} of {len(migrations())} migrations, beginning with "
+            f"{fit.missing[0]}: run jobplane migrate up"
+        )
+    if fit.newer:
+        logger.warning(
+            "the schema %s is newer than the code: it has %s, and says that this code may run on it",
+            settings.schema,
+            ", ".join(fit.newer),
         )
 
 
-async def _migrations_of(settings: DatabaseSettings) -> list[MigrationStatus]:
-    migrator = Migrator(replace(settings, patience=timedelta(0)))
+async def _fit_of(settings: DatabaseSettings) -> Fit:
+    settings = replace(settings, patience=timedelta(0))
     said = -math.inf
     while True:
         try:
-            return await migrator.status()
+            return await fit_of(settings)
         except DatabaseUnavailableError as error:
             # A wrong password or database name will not mend itself.
             if error.__cause__ is None or reaction_to(error.__cause__) is Reaction.FATAL:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -20,11 +20,35 @@ PATIENT_TRIES: Final = 3
 
 
 def insert(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
-    """Write jobs, answering in their order. A job that is there already is returned instead, flagged."""
+    """Write jobs, answering in their order, as if each were written after the one before it.
+
+    A job that is there already is returned instead, flagged.
+    """
+    if len(jobs) == 1:
+        return list((yield from _insert_distinct(jobs)).values())
+    leaders: dict[UUID, NewJob] = {}
+    for job in jobs:
+        leaders.setdefault(job.id, job)
+    results = yield from _insert_distinct(list(leaders.values()))
+    if len(leaders) == len(jobs):
+        return [results[job.id] for job in jobs]
+    followers = [job for job in jobs if leaders[job.id] is not job]
+    # A leader that found another job by its unique key was not written: its id is free for the next.
+    alone = [job for job in followers if results[job.id].id != job.id]
+    own = dict(zip(map(id, alone), (yield from insert(alone)) if alone else (), strict=True))
+    return [
+        results[job.id]
+        if leaders[job.id] is job
+        else own.get(id(job)) or replace(results[job.id], existing=True)
+        for job in jobs
+    ]
+
+
+def _insert_distinct(jobs: Sequence[NewJob]) -> Steps[dict[UUID, EnqueueJobResult]]:
+    # Ids are distinct. Unique keys need not be: the first with a key is written, and the others find it, or the older
+    # job that has their id.
     results: dict[UUID, EnqueueJobResult] = {}
-    leaders = jobs if len(jobs) == 1 else _leaders(jobs)
-    missing = [job for job, leader in zip(jobs, leaders, strict=True) if job is leader]
-    distinct = len(missing) == len(jobs)
+    missing = sorted(jobs, key=_place) if len(jobs) > 1 else jobs
     for number in range(INSERT_TRIES):
         if number >= PATIENT_TRIES:
             yield Pause(0.005 * number)
@@ -40,28 +64,11 @@ def insert(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
             yield from _find_twins(missing, results)
             # What stood in the way may have ended between the two statements: then there is room now.
             missing = [job for job in missing if job.id not in results]
-        if not missing and distinct:
-            return [results[job.id] for job in jobs]
         if not missing:
-            return (yield from _with_followers(jobs, leaders, results))
+            return results
     raise DatabaseUnavailableError(
         f"unique key {shown(missing[0].unique_key)} changed hands {INSERT_TRIES} times while it was enqueued; try again"
     )
-
-
-def _leaders(jobs: Sequence[NewJob]) -> list[NewJob]:
-    # Of several wishes with one id or one unique key the first is written, and the others follow it.
-    by_id: dict[UUID, NewJob] = {}
-    by_key: dict[tuple[object, object], NewJob] = {}
-    leaders = []
-    for job in jobs:
-        key = (job.tenant, job.unique_key)
-        leader = by_id.get(job.id) or (by_key.get(key) if job.unique_key else None) or job
-        by_id.setdefault(job.id, leader)
-        if job.unique_key:
-            by_key.setdefault(key, leader)
-        leaders.append(leader)
-    return leaders
 
 
 def _find_twins(missing: Sequence[NewJob], results: dict[UUID, EnqueueJobResult]) -> Steps[None]:
@@ -85,19 +92,9 @@ def _find_twins(missing: Sequence[NewJob], results: dict[UUID, EnqueueJobResult]
             results[job.id] = result_of(twin, existing=True)
 
 
-def _with_followers(
-    jobs: Sequence[NewJob], leaders: Sequence[NewJob], results: Mapping[UUID, EnqueueJobResult]
-) -> Steps[list[EnqueueJobResult]]:
-    pairs = list(zip(jobs, leaders, strict=True))
-    # A leader whose id exists already may have ended long ago: then the key that others share with it is free.
-    alone = [job for job, leader in pairs if job.id != leader.id and results[leader.id].status in TERMINAL]
-    own = dict(zip(map(id, alone), (yield from insert(alone)) if alone else (), strict=True))
-    return [
-        results[leader.id]
-        if job is leader
-        else own.get(id(job)) or replace(results[leader.id], existing=True)
-        for job, leader in pairs
-    ]
+def _place(job: NewJob) -> tuple[str, str, int]:
+    # Two statements with the same keys in different orders would wait for each other. Of one key, the first stays first.
+    return (job.unique_key, job.tenant or "", 0) if job.unique_key else ("", "", job.id.int)
 
 
 def insert_in_transaction(

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final, TypeVar, cast
 from uuid import UUID
 
-from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
 from jobplane.client.steps import Pause, Query, Steps
 from jobplane.errors import (
     AttemptsExhaustedError,
@@ -23,7 +23,15 @@ from jobplane.errors import (
     WaitTimeoutError,
 )
 from jobplane.job import TERMINAL, Attempt, Job, JobStatus
-from jobplane.limits import MAX_ATTEMPTS, as_timedelta, check_key, check_queue, check_type, check_whole
+from jobplane.limits import (
+    MAX_ATTEMPTS,
+    MAX_RUNNING,
+    as_timedelta,
+    check_key,
+    check_queue,
+    check_type,
+    check_whole,
+)
 from jobplane.payload import decode_json
 from jobplane.sql import channel
 from jobplane.store.failures import is_unique_violation
@@ -31,6 +39,12 @@ from jobplane.store.rows import attempt_of, job_of
 
 T = TypeVar("T")
 MAX_PAGE: Final = 100
+SCAN: Final = 20_000
+"""Jobs that one page looks at, at most."""
+EXACT: Final = 10_000
+"""Jobs that are counted one by one; beyond that, numbers are estimated."""
+SAMPLE: Final = 400
+"""Pages of the table that an estimate reads."""
 WAIT_FIRST: Final = 0.02
 WAIT_MOST: Final = 0.5
 """Seconds between two looks of wait()."""
@@ -114,10 +128,14 @@ def list_jobs(
             "before": before,
             # One more than asked for tells whether there is a next page.
             "limit": limit + 1,
+            "scan": SCAN,
         },
     )
-    jobs = tuple(job_of(row) for row in rows[:limit])
-    return JobPage(jobs, str(jobs[-1].id) if len(rows) > limit else None)
+    jobs = tuple(job_of(row) for row in rows if row["id"] is not None)
+    if len(jobs) > limit:
+        return JobPage(jobs[:limit], str(jobs[limit - 1].id))
+    searched_to = rows[0]["searched_to"]
+    return JobPage(jobs, None if searched_to is None else str(searched_to))
 
 
 def list_attempts(job_id: UUID) -> Steps[list[Attempt]]:
@@ -172,9 +190,17 @@ def resume_queue(name: str) -> Steps[None]:
     yield Query("queue/resume", {"name": check_queue(name)})
 
 
+def limit_queue(name: str, max_running: int | None) -> Steps[None]:
+    """Let at most so many jobs of a queue run at once; None lifts the limit."""
+    checked = check_queue(name)
+    if max_running is not None:
+        check_whole("max_running", max_running, 1, MAX_RUNNING)
+    yield Query("queue/limit", {"name": checked, "max_running": max_running})
+
+
 def list_queues(alive_within: float = 60.0) -> Steps[list[QueueInfo]]:
     """All queues that have unfinished jobs, workers, or a state. `alive_within` is in seconds."""
-    rows = yield Query("queue/list", {"alive_within": alive_within})
+    rows = yield Query("queue/list", {"alive_within": alive_within, "exact": EXACT, "sample": SAMPLE})
     return [QueueInfo(**cast("dict[str, str]", dict(row))) for row in rows]  # type: ignore[arg-type]
 
 
@@ -198,15 +224,16 @@ def list_workers() -> Steps[list[WorkerInfo]]:
 
 def list_unclaimable(alive_within: float = 60.0) -> Steps[list[Unclaimable]]:
     """Due jobs that no living worker can run. `alive_within` is in seconds."""
-    rows = yield Query("stats/unclaimable", {"alive_within": alive_within})
+    rows = yield Query("stats/unclaimable", {"alive_within": alive_within, "exact": EXACT, "sample": SAMPLE})
     return [Unclaimable(**cast("dict[str, str]", dict(row))) for row in rows]  # type: ignore[arg-type]
 
 
-def count_jobs() -> Steps[dict[JobStatus, int]]:
-    """Jobs by status; counts every row."""
-    rows = yield Query("stats/counts", {})
+def count_jobs() -> Steps[JobCounts]:
+    """Jobs by status."""
+    rows = yield Query("stats/counts", {"exact": EXACT, "sample": SAMPLE})
     counted = {JobStatus(cast("str", row["status"])): cast("int", row["jobs"]) for row in rows}
-    return {status: counted.get(status, 0) for status in JobStatus}
+    estimated = (JobStatus(cast("str", row["status"])) for row in rows if row["estimated"])
+    return JobCounts({status: counted[status] for status in JobStatus}, frozenset(estimated))
 
 
 def _checked_id(job_id: object) -> UUID:

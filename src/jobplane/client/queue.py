@@ -11,8 +11,9 @@ from typing import Self, TypeVar, Unpack, cast
 from uuid import UUID
 
 from jobplane.client import inserts, ops
-from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
 from jobplane.client.runtime import Runtime, all_of_tenant, insert_many_on, on_connection, perform
+from jobplane.client.scheduling import AsyncScheduling
 from jobplane.client.steps import Steps
 from jobplane.client.sync import SyncJobQueue
 from jobplane.client.tasks import TaskDecorator
@@ -24,7 +25,7 @@ from jobplane.tenant import of_tenant, with_tenant
 T = TypeVar("T")
 
 
-class JobQueue:
+class JobQueue(AsyncScheduling):
     """Enqueue jobs and look after them, from one event loop.
 
     Nothing is connected before the first use. Use it as `async with`, or call `close()` at the end.
@@ -201,12 +202,12 @@ class JobQueue:
         """
         return await self._run(ops.wait(job_id, timeout))
 
-    async def count_jobs(self) -> dict[JobStatus, int]:
-        """Jobs by status. Counts every row: for small tables and tests."""
+    async def count_jobs(self) -> JobCounts:
+        """Jobs by status, in some milliseconds whatever the table's size: large numbers are estimates, and say so."""
         return await self._run(ops.count_jobs())
 
     async def list_queues(self) -> list[QueueInfo]:
-        """Queues with unfinished jobs, with workers, or paused."""
+        """Queues with unfinished jobs, with workers, paused or limited."""
         return await self._run(ops.list_queues())
 
     async def list_workers(self) -> list[WorkerInfo]:
@@ -233,7 +234,7 @@ class JobQueue:
             JobNotFoundError: there is no such job.
         """
         queue = await self._run(ops.retry(job_id, extra_attempts))
-        self._running().notifier.wake(queue)
+        self._wake(queue)
 
     async def cancel(self, job_id: UUID) -> CancelResult:
         """A pending job never starts; a running one is told to stop.
@@ -242,7 +243,7 @@ class JobQueue:
         """
         result = await self._run(ops.cancel(job_id))
         if result is CancelResult.REQUESTED:
-            self._running().notifier.wake(f"cancel:{job_id}")
+            self._wake(f"cancel:{job_id}")
         return result
 
     async def pause_queue(self, name: str) -> None:
@@ -252,7 +253,16 @@ class JobQueue:
     async def resume_queue(self, name: str) -> None:
         """Let workers claim from a queue again."""
         await self._run(ops.resume_queue(name))
-        self._running().notifier.wake(name)
+        self._wake(name)
+
+    async def limit_queue(self, name: str, max_running: int | None) -> None:
+        """Let at most so many jobs of a queue run at once, over all workers, from the next claim on.
+
+        With 1 its jobs run one by one in strict order (priority, then due time). None lifts the limit. Running jobs go
+        on in any case. Raises InvalidInputError for anything but 1 to 100,000.
+        """
+        await self._run(ops.limit_queue(name, max_running))
+        self._wake(f"limit:{name}")
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -279,6 +289,9 @@ class JobQueue:
 
     async def _run(self, steps: Steps[T]) -> T:
         return await perform(steps, self._running().run)
+
+    def _wake(self, word: str) -> None:
+        self._running().notifier.wake(word)
 
     def _running(self) -> Runtime:
         # A pool belongs to one event loop; a client that lives across several (tests, scripts) starts afresh.

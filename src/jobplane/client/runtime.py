@@ -36,7 +36,7 @@ class Runtime:
                 "jobplane doctor shows what is in effect."
             )
         self.loop = asyncio.get_running_loop()
-        self.database = Database(settings, tenant=tenant)
+        self.database = Database(settings, replicated=True, tenant=tenant)
         self._lanes = [Lane(self.database) for _ in range(LANES + 1)]
         self.batcher = Batcher([self._inserting_over(lane) for lane in self._lanes[:LANES]])
         self._waking = self._running_over(self._lanes[LANES])

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self, TypeVar, Unpack, cast
 from uuid import UUID
 
 from jobplane.client import inserts, ops
-from jobplane.client.info import CancelResult, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.scheduling import SyncScheduling
 from jobplane.client.steps import Pause, Query, Steps
 from jobplane.errors import DatabaseError
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SyncJobQueue:
+class SyncJobQueue(SyncScheduling):
     """Enqueue jobs and look after them, without await. Safe to share between threads.
 
     The arguments are those of JobQueue. Each operation does what its namesake there does.
@@ -142,12 +143,12 @@ class SyncJobQueue:
         """Wait until a job has ended; see JobQueue.wait."""
         return self._run(ops.wait(job_id, timeout))
 
-    def count_jobs(self) -> dict[JobStatus, int]:
+    def count_jobs(self) -> JobCounts:
         """Jobs by status; counts every row."""
         return self._run(ops.count_jobs())
 
     def list_queues(self) -> list[QueueInfo]:
-        """Queues with unfinished jobs, with workers, or paused."""
+        """Queues with unfinished jobs, with workers, paused or limited."""
         return self._run(ops.list_queues())
 
     def list_workers(self) -> list[WorkerInfo]:
@@ -177,6 +178,11 @@ class SyncJobQueue:
         """Let workers claim from a queue again."""
         self._run(ops.resume_queue(name))
         self._wake(name)
+
+    def limit_queue(self, name: str, max_running: int | None) -> None:
+        """Let at most so many jobs of a queue run at once, over all workers; see JobQueue.limit_queue."""
+        self._run(ops.limit_queue(name, max_running))
+        self._wake(f"limit:{name}")
 
     def close(self) -> None:
         """Close all connections. Using the queue again opens new ones."""

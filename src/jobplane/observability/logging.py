@@ -6,6 +6,7 @@
 | JobsClaimed                    | DEBUG   | how many from which queue                                        |
 | JobStarted, JobsReported       | DEBUG   | which                                                            |
 | JobLost, LoopBlocked           | WARNING | why; which types were running                                    |
+| JobSetApart                    | WARNING | which, and how many workers died with it                         |
 | ServiceFailed                  | WARNING | which service, the error, when it tries again; repeats are DEBUG |
 | JobsRescued, JobsPruned        | INFO    | how many                                                         |
 | WorkerStarted, -Stopping, -Stopped, DatabaseRecovered | INFO | what the event holds                             |
@@ -27,11 +28,13 @@ from jobplane.events import (
     JobFinished,
     JobLost,
     JobsClaimed,
+    JobSetApart,
     JobsPruned,
     JobsReported,
     JobsRescued,
     JobStarted,
     LoopBlocked,
+    ScheduleTicked,
     ServiceFailed,
     WorkerStarted,
     WorkerStopped,
@@ -75,11 +78,13 @@ class LogSubscriber:
             events.subscribe(JobFinished, self._job_finished)
             events.subscribe(JobsRescued, self._jobs_rescued)
             events.subscribe(JobsPruned, self._jobs_pruned)
+            events.subscribe(ScheduleTicked, self._schedule_ticked)
             events.subscribe(WorkerStarted, self._worker_started)
             events.subscribe(WorkerStopping, self._worker_stopping)
             events.subscribe(WorkerStopped, self._worker_stopped)
             events.subscribe(DatabaseRecovered, self._recovered)
         events.subscribe(JobLost, self._job_lost)
+        events.subscribe(JobSetApart, self._job_set_apart)
         events.subscribe(LoopBlocked, self._loop_blocked)
         events.subscribe(ServiceFailed, self._service_failed)
 
@@ -144,11 +149,31 @@ class LogSubscriber:
             extra=_about(claim, "JobLost"),
         )
 
+    def _job_set_apart(self, event: JobSetApart) -> None:
+        claim = event.claim
+        logger.warning(
+            "%s %s was in hand when %d workers died: it runs alone now",
+            claim.type,
+            claim.id,
+            claim.crashes,
+            extra=_about(claim, "JobSetApart"),
+        )
+
     def _jobs_rescued(self, event: JobsRescued) -> None:
         logger.info("rescued %d jobs whose lease had expired", len(event.ids), extra={"event": "JobsRescued"})
 
     def _jobs_pruned(self, event: JobsPruned) -> None:
         logger.info("pruned %d jobs past their retention", event.count, extra={"event": "JobsPruned"})
+
+    def _schedule_ticked(self, event: ScheduleTicked) -> None:
+        made = "no job: its unique key is taken" if event.job_id is None else f"job {event.job_id}"
+        logger.info(
+            "schedule %s ticked at %s: %s",
+            event.schedule,
+            event.tick.isoformat(),
+            made,
+            extra={"event": "ScheduleTicked", "schedule": event.schedule},
+        )
 
     # -- the worker ----------------------------------------------------------------------------------
 

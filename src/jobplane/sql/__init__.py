@@ -1,7 +1,8 @@
 """Statements as files: one statement each, `load("job/claim")` reads sql/job/claim.sql.
 
 Parameters are written `:name`. The schema is the token `{schema}`, filled here and nowhere else, after the
-settings checked it. `now()` may be replaced by another function of the schema, so that tests set the time.
+settings checked it. `now()` and `statement_timestamp()` may be replaced by a function of the schema, so that tests
+set the time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 SQLValue: TypeAlias = "bool | int | float | str | datetime | UUID | Sequence[SQLValue] | None"
+_NUMBER: Final = re.compile(r"\$(\d+)")
 _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 
@@ -39,6 +41,11 @@ class Statement:
         """The arguments in the order of the numbers. Raises KeyError for a missing one."""
         return tuple(args[name] for name in self.parameters)
 
+    def written_out(self, args: Mapping[str, SQLValue]) -> str:
+        """The statement with its arguments as literals, for scripts that someone else runs. Raises KeyError."""
+        values = self.positions(args)
+        return _NUMBER.sub(lambda match: literal(values[int(match[1]) - 1]), self.numbered)
+
 
 @cache
 def load(
@@ -60,6 +67,8 @@ def load(
 def parse(name: str, text: str, schema: str, clock: str = "now()") -> Statement:
     """A statement from its text."""
     text = text.replace("{schema}", quoted(schema)).replace("now()", clock)
+    if clock != "now()":
+        text = text.replace("statement_timestamp()", clock)
     text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
     names: list[str] = []
 
@@ -76,6 +85,21 @@ def parse(name: str, text: str, schema: str, clock: str = "now()") -> Statement:
 def quoted(identifier: str) -> str:
     """An SQL identifier in double quotes."""
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(value: SQLValue) -> str:
+    """An SQL literal for a number, a text or a list of them. Raises TypeError for anything else."""
+    match value:
+        case bool():
+            raise TypeError("nothing that scripts write is a bool")
+        case int():
+            return str(value)
+        case str():
+            return "'" + value.replace("'", "''") + "'"
+        case list() | tuple():
+            return f"ARRAY[{', '.join(map(literal, value))}]"
+        case _:
+            raise TypeError(f"a {type(value).__name__} has no literal here")
 
 
 def channel(schema: str) -> str:

@@ -12,6 +12,7 @@ import asyncpg
 from jobplane.job import NewJob
 from jobplane.store.database import Connection, Database
 from jobplane.store.failures import translated
+from jobplane.store.replication import replication_heeded
 from jobplane.store.rows import COPY_COLUMNS, record_of
 
 CHUNK: Final = 1000
@@ -24,7 +25,8 @@ async def copy(database: Database, jobs: Iterable[NewJob] | AsyncIterable[NewJob
     One try, since the jobs can be iterated once only. Raises the DatabaseError that fits.
     """
     async with translating("enqueue_many"), database.connection() as connection:
-        return await copy_in(connection, jobs, database.settings.schema, queues)
+        with replication_heeded(connection, heeded=database.replicated):
+            return await copy_in(connection, jobs, database.settings.schema, queues)
 
 
 @asynccontextmanager

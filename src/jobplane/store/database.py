@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import asyncpg
 
-from jobplane.errors import ConfigurationError
-from jobplane.settings import DatabaseSettings, masked
+from jobplane.errors import ConfigurationError, NotReplicatedError
+from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, load
+from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, sqlstate_of, translated
+from jobplane.store.pooler import local, must_pass_pooler
+from jobplane.store.replication import replication_heeded
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 RETRIES_ON_SAME_CONNECTION: Final = 5
-STATEMENTS_KEPT: Final = 100
-"""Prepared statements that a connection keeps: more than there are."""
 
 # A generic plan that was made while the table was empty would sort all waiting jobs for each claim; without
 # these choices the planner can only walk the indexes that the statements are written for.
@@ -32,7 +33,9 @@ WORKER_SESSION: Final = (
     "SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; "
     "SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
     # A row that someone keeps locked must not hold up the batch it is in.
-    "SET lock_timeout = '200ms'"
+    "SET lock_timeout = '200ms'; "
+    # A worker that is stopped in the middle of a transaction must not keep a queue's lock from the others.
+    "SET idle_in_transaction_session_timeout = '2s'"
 )
 
 
@@ -45,6 +48,8 @@ class Database:
         size: connections at most; default settings.pool_max.
         retries: how often to repeat after a deadlock, serialization failure or lock timeout.
         clock: the function that statements read the time from; for tests.
+        replicated: whether a commit that was not confirmed by its synchronous standby is an error. Workers need not
+            know: a claim or an outcome that a failover undoes is a job that runs again.
         tenant: whose jobs to see and write, where settings.row_security says that the server asks.
     """
 
@@ -57,9 +62,11 @@ class Database:
         retries: int = RETRIES_ON_SAME_CONNECTION,
         clock: str = "now()",
         application_name: str = "jobplane",
+        replicated: bool = False,
         tenant: str | None = None,
     ) -> None:
         self.settings = settings
+        self.replicated = replicated
         self.tenant = tenant if settings.row_security else None
         """The tenant that the server is told of; None where it does not ask."""
         self._setup = setup
@@ -69,6 +76,7 @@ class Database:
         self._application_name = application_name
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
+        self._made: weakref.WeakSet[asyncpg.Connection[asyncpg.Record]] = weakref.WeakSet()
 
     def statement(self, name: str) -> Statement:
         """The statement of sql/<name>.sql for this database's schema."""
@@ -91,10 +99,11 @@ class Database:
         self, connection: Connection, statement: Statement, values: Sequence[SQLValue]
     ) -> list[asyncpg.Record]:
         """One statement on a connection that was opened here."""
-        if self.tenant is None:
-            return await connection.fetch(statement.numbered, *values)
-        async with self._within_transaction(connection):
-            return await connection.fetch(statement.numbered, *values)
+        with replication_heeded(connection, heeded=self.replicated):
+            if not self._tells_transactions:
+                return await connection.fetch(statement.numbered, *values)
+            async with self._within_transaction(connection):
+                return await connection.fetch(statement.numbered, *values)
 
     async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try something idempotent, again after errors that pass. `doing` names it in the error."""
@@ -104,7 +113,7 @@ class Database:
             tries += 1
             try:
                 return await attempt()
-            except ConfigurationError:
+            except (ConfigurationError, NotReplicatedError):
                 raise
             except Exception as error:
                 reaction = reaction_to(error)
@@ -140,12 +149,23 @@ class Database:
 
     async def set_locally(self, connection: Connection) -> None:
         """At the begin of a transaction: what must end with it, since a pooler gives the next one to somebody else."""
+        if self._setup and not self.settings.prepared_statements:
+            await connection.execute(local(self._setup))
         if self.tenant is not None:
             await connection.fetch(self.statement("tenant/enter").numbered, self.tenant)
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
-        """A connection of its own, outside of the pool: for LISTEN, and for the heartbeat's thread."""
-        return await connect(self.settings, self._setup, self._application_name)
+        """A connection of its own, outside of the pool: for lanes, and for the heartbeat's thread."""
+        return await self._connected(self.settings)
+
+    async def connect_directly(self) -> asyncpg.Connection[asyncpg.Record]:
+        """As `connect`, to the server itself, past any pooler: for LISTEN. Raises ConfigurationError if that is not known."""
+        return await self._connected(must_pass_pooler(self.settings, "LISTEN"))
+
+    def give_up_connections(self) -> None:
+        """Drop all connections, without a word to the server: who waits for an answer tries again on a new one."""
+        for connection in list(self._made):
+            connection.terminate()
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close all connections, by force after `timeout` seconds; the next use opens the pool again."""
@@ -155,6 +175,15 @@ class Database:
                 await asyncio.wait_for(pool.close(), timeout)
             except TimeoutError:
                 pool.terminate()
+
+    async def _connected(self, settings: DatabaseSettings) -> asyncpg.Connection[asyncpg.Record]:
+        connection = await connect(settings, self._setup, self._application_name)
+        self._made.add(connection)
+        return connection
+
+    @property
+    def _tells_transactions(self) -> bool:
+        return self.tenant is not None or bool(self._setup and not self.settings.prepared_statements)
 
     @asynccontextmanager
     async def _within_transaction(self, connection: Connection) -> AsyncIterator[None]:
@@ -166,7 +195,8 @@ class Database:
         except (TimeoutError, asyncio.CancelledError):
             raise  # the connection is closed by whoever holds it, and the transaction with it
         except BaseException:
-            await transaction.rollback()
+            if not connection.is_closed():
+                await transaction.rollback()
             raise
         await transaction.commit()
 
@@ -204,15 +234,29 @@ class Lane:
 
     async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
         """As Database.fetch_once."""
-        connection = self._connection
-        if connection is None or connection.is_closed():
-            connection = self._connection = await self._database.connect()
+        connection = await self._opened()
         try:
             return await self._database.fetch_on(connection, statement, values)
         except BaseException as error:
             if _spoils_connection(error):
-                self._connection = None
-                connection.terminate()
+                self._give_up()
+            raise
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """As Database.transaction: one try."""
+        connection = await self._opened()
+        transaction = connection.transaction()
+        try:
+            await transaction.start()
+            await self._database.set_locally(connection)
+            yield connection
+            await transaction.commit()
+        except BaseException as error:
+            if _spoils_connection(error) or connection.is_closed():
+                self._give_up()
+            else:
+                await transaction.rollback()
             raise
 
     async def close(self, timeout: float = 2.0) -> None:
@@ -222,59 +266,15 @@ class Lane:
             with suppress(TimeoutError, OSError):  # it is being given up anyway
                 await asyncio.wait_for(connection.close(), timeout)
 
+    async def _opened(self) -> asyncpg.Connection[asyncpg.Record]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.connect()
+        return self._connection
 
-async def connect(
-    settings: DatabaseSettings,
-    setup: str = "",
-    application_name: str = "jobplane",
-    command_timeout: timedelta | Literal["settings"] | None = "settings",
-) -> asyncpg.Connection[asyncpg.Record]:
-    """One new connection.
-
-    Args:
-        settings: where to.
-        setup: SQL to run first.
-        application_name: as pg_stat_activity shows it.
-        command_timeout: the longest wait for an answer; None waits for ever; default settings.statement_timeout.
-
-    Raises:
-        ConfigurationError: the URL cannot be read. Beside that, the driver's own errors.
-    """
-    limit = settings.statement_timeout if command_timeout == "settings" else command_timeout
-    where = masked(settings.url) if settings.url else f"{settings.host}:{settings.port}"
-    by_parts = settings.url is None
-    try:
-        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            settings.url,
-            host=settings.host if by_parts else None,
-            port=settings.port if by_parts else None,
-            database=settings.name if by_parts else None,
-            user=settings.user if by_parts else None,
-            password=settings.password if by_parts else None,
-            ssl=settings.sslmode if by_parts else None,
-            timeout=settings.connect_timeout.total_seconds(),
-            command_timeout=None if limit is None else limit.total_seconds(),
-            # A pooler that gives each transaction another server connection knows no statement of the last one.
-            statement_cache_size=STATEMENTS_KEPT if settings.prepared_statements else 0,
-            server_settings={"application_name": application_name},
-        )
-    except (ValueError, asyncpg.exceptions.ClientConfigurationError):
-        # The driver's own words may quote a piece of the password, so they are not passed on.
-        raise ConfigurationError(
-            f"the database URL {where} cannot be read: write it as postgresql://user:password@host:5432/name, with "
-            "special characters in user and password percent-encoded"
-        ) from None
-    if setup:
-        await connection.execute(setup)
-    return connection
-
-
-def session_name(duty: str, worker_id: str) -> str:
-    """The application_name of a worker's connections: pg_stat_activity and the history tell by it which worker.
-
-    Of the id (host-pid-token) the last two parts: PostgreSQL keeps 63 bytes of ASCII, and hosts may have long names.
-    """
-    return f"jobplane {duty} {'-'.join(worker_id.split('-')[-2:])}"
+    def _give_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
 
 
 def _spoils_connection(error: BaseException) -> bool:

@@ -3,7 +3,7 @@
 | reaction  | SQLSTATE, event                                              | what to do                              |
 |-----------|--------------------------------------------------------------|-----------------------------------------|
 | RETRY     | 40001 serialization, 40P01 deadlock, 55P03 lock timeout      | again on the same connection, with jitter |
-| RECONNECT | 08xxx, 57P01-57P03 and 55000 shutdown or start, 25006 read-only, closed, timeout | drop the connection, then again         |
+| RECONNECT | 08xxx, 57P01-57P03 and 55000 shutdown or start, 25006 read-only, 25P03 idle, closed, timeout | drop the connection, then again         |
 | BACK_OFF  | 53xxx disk, memory, connections; 57014 cancelled             | wait longer, then again                 |
 | DEPLOY    | 42xxx, 3F000: the schema does not fit the code               | stop and say so                         |
 | FATAL     | 28xxx login, 3D000 no such database, all else                | raise                                   |
@@ -22,6 +22,7 @@ from jobplane.errors import (
     SchemaError,
     StatementError,
 )
+from jobplane.redaction import redacted
 
 
 class Reaction(Enum):
@@ -35,13 +36,14 @@ class Reaction(Enum):
 
 
 _RETRY = {"40001", "40P01", "55P03"}
-_RECONNECT = {"57P01", "57P02", "57P03", "57P05", "25006", "55000"}
+_RECONNECT = {"57P01", "57P02", "57P03", "57P05", "25006", "25P03", "55000"}
 _CLOSED = (
     "InterfaceError",
     "ConnectionDoesNotExistError",
     "InternalClientError",
     "OperationalError",
     "PoolTimeout",
+    "TargetServerAttributeNotMatched",  # of several hosts, the one that answers is a standby: until it is promoted
 )
 
 
@@ -71,7 +73,7 @@ def reaction_to(error: BaseException) -> Reaction:
 def translated(error: BaseException, doing: str) -> DatabaseError:
     """The error of jobplane for a driver's, to be raised `from` it. `doing` names the statement."""
     state = sqlstate_of(error)
-    message = f"{doing}: {str(error) or type(error).__name__}" + (f" (SQLSTATE {state})" if state else "")
+    message = f"{doing}: {_words_of(error)}" + (f" (SQLSTATE {state})" if state else "")
     if state == "25006":
         return ReadOnlyDatabaseError(
             f"{message}. The server is a read-only standby: point DATABASE_URL at the primary."
@@ -79,6 +81,10 @@ def translated(error: BaseException, doing: str) -> DatabaseError:
     if state in ("28P01", "28000", "3D000"):
         return DatabaseUnavailableError(
             f"{message}. Check user, password and database name: jobplane doctor shows them."
+        )
+    if state in ("26000", "42P05"):
+        return StatementError(
+            f"{message}. Is there a pooler in transaction mode? Then set JOBPLANE_PREPARED_STATEMENTS=false."
         )
     match reaction_to(error):
         case Reaction.RECONNECT | Reaction.BACK_OFF:
@@ -94,6 +100,17 @@ def translated(error: BaseException, doing: str) -> DatabaseError:
             )
         case _:
             return StatementError(message)
+
+
+def _words_of(error: BaseException) -> str:
+    # Message and hint, without the DETAIL: that may quote the row, and with it the payload.
+    if sqlstate_of(error) is None:
+        return redacted(str(error)) or type(error).__name__
+    told = getattr(error, "diag", error)  # psycopg keeps the parts there, asyncpg on the error itself
+    primary = getattr(told, "message_primary", None) or (error.args[0] if error.args else "")
+    hint = getattr(told, "message_hint", None) or getattr(told, "hint", None)
+    words = redacted(str(primary)) or type(error).__name__
+    return f"{words}\nHINT:  {hint}" if hint else words
 
 
 def is_lock_conflict(error: DatabaseError) -> bool:

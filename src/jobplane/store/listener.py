@@ -1,6 +1,10 @@
 """LISTEN on a connection of its own: reconnects by itself and hands out the words that arrive.
 
 After each reconnect the callback is told None: something may have been missed, so look once.
+
+The listener also speaks for the other connections of its database: it asks the server something small again and
+again, and when no answer comes, the network is taken for broken, and all connections are given up. A limit for each
+statement would do that too, but would also end those that are merely slow.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ import asyncpg
 from jobplane.sql import channel, quoted
 from jobplane.store.database import Database
 
-PING_EVERY: Final = 5.0
-"""Seconds between questions to the server: a half-open connection delivers nothing and closes nothing."""
+PING: Final = "SELECT 1 AS still_listening"
+PING_EVERY, ANSWER_WITHIN = 0.35, 0.6
+"""Shares of settings.network_timeout: a half-open connection delivers nothing and closes nothing."""
 
 
 class Listener:
@@ -25,10 +30,11 @@ class Listener:
         self._database = database
         self._heard = heard
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._patience = database.settings.network_timeout.total_seconds()
 
     async def listen(self) -> None:
         """Listen until the connection breaks, which raises; the caller decides when to come back."""
-        connection = self._connection = await self._database.connect()
+        connection = self._connection = await self._database.connect_directly()
         try:
             gone = asyncio.Event()
             connection.add_termination_listener(lambda _connection: gone.set())
@@ -37,13 +43,20 @@ class Listener:
             self._heard(None)
             while not gone.is_set():
                 try:
-                    await asyncio.wait_for(gone.wait(), PING_EVERY)
+                    await asyncio.wait_for(gone.wait(), self._patience * PING_EVERY)
                 except TimeoutError:
-                    await connection.fetch("SELECT 1", timeout=PING_EVERY)
+                    await self._ping(connection)
             raise ConnectionResetError(f"the connection that listens on {quoted(name)} was closed")
         finally:
             self._connection = None
             connection.terminate()
+
+    async def _ping(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        try:
+            await connection.fetch(PING, timeout=self._patience * ANSWER_WITHIN)
+        except TimeoutError:
+            self._database.give_up_connections()
+            raise
 
     def _notified(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         self._heard(str(payload))

@@ -11,7 +11,7 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,16 +23,16 @@ import asyncpg
 
 from jobplane.errors import MigrationError
 from jobplane.settings import DatabaseSettings
-from jobplane.sql import channel, quoted
-from jobplane.store.database import connect
+from jobplane.sql import SQLValue, channel, load, quoted
+from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.locks import BRIEF_LOCKS, taking_locks
+from jobplane.store.online import running_online, statements_of
+from jobplane.store.pooler import must_pass_pooler, past_pooler
 from jobplane.store.script import act_as_owner
 
 T = TypeVar("T")
 _FILE: Final = re.compile(r"(\d{3})_(\w+)\.up\.sql")
-LOCK_TIMEOUT: Final = "1s"
-"""How long one statement may queue for a table lock, and so hold up all who queue behind it."""
-LOCK_TRIES: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,15 @@ def sql_of(migration: Migration, schema: str, *, down: bool = False) -> str:
     return text.replace("{schema}", quoted(schema)).replace("{channel}", channel(schema))
 
 
+def record_of(migration: Migration, schema: str, *, down: bool = False) -> str:
+    """The line of a migration in the log, or its removal, as text; empty where there is no log at that point."""
+    if down:
+        forget = load("migration/forget", schema)
+        return forget.written_out({"version": migration.version}) if migration.version > 2 else ""
+    rows = _recorded_with(migration)
+    return load("migration/record_once", schema).written_out(_lines(rows)) if rows else ""
+
+
 class Migrator:
     """Brings one database to a version of the schema."""
 
@@ -98,12 +107,24 @@ class Migrator:
             applied = await self._applied(connection)
             return [MigrationStatus(m.version, m.name, applied.get(m.version)) for m in migrations()]
 
+    async def log(self) -> tuple[list[tuple[int, str]], str]:
+        """Version and name of each applied migration, and the comment on the log. Raises MigrationError if one was edited."""
+        async with self._connection() as connection:
+            rows = await self._log_of(connection)
+            _check_unedited(rows)
+            comment = await connection.fetchval(
+                "SELECT obj_description(to_regclass($1), 'pg_class')", self._log
+            )
+            return [(row["version"], row["name"]) for row in rows], comment or ""
+
     async def up(self, to: int | None = None) -> list[Migration]:
         """Apply what is missing, up to and including version `to`; returns what was applied.
 
         Raises:
             MigrationError: an applied file was edited, or the database is newer than this code.
+            ConfigurationError: only a pooler in transaction mode is known.
         """
+        must_pass_pooler(self._settings, "a migration")
         done = []
         async with self._connection() as connection, self._alone(connection):
             applied = await self._applied(connection)
@@ -116,6 +137,7 @@ class Migrator:
 
     async def down(self, to: int) -> list[Migration]:
         """Undo applied migrations above version `to`, newest first. Going below 3 deletes all jobs."""
+        must_pass_pooler(self._settings, "a migration")
         done = []
         async with self._connection() as connection, self._alone(connection):
             applied = await self._applied(connection)
@@ -126,64 +148,71 @@ class Migrator:
         return done
 
     async def _apply(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
-        record = f"INSERT INTO {self._log} (version, name, checksum) VALUES {_row_of(migration)}"  # noqa: S608
-        # The log itself is made by version 2, which therefore records version 1 as well.
-        if migration.version == 1:
-            record = ""
-        elif migration.version == 2:
-            record += f", {_row_of(migrations()[0])}"
+        async def record() -> None:
+            if rows := _recorded_with(migration):
+                statement = load("migration/record", self._schema)
+                await connection.execute(statement.numbered, *statement.positions(_lines(rows)))
+
         await self._run(connection, migration, sql_of(migration, self._schema), record)
 
     async def _undo(self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
-        record = ""
-        if migration.version > 2:
-            record = f"DELETE FROM {self._log} WHERE version = {migration.version}"  # noqa: S608
+        async def record() -> None:
+            if migration.version > 2:
+                await connection.execute(load("migration/forget", self._schema).numbered, migration.version)
+
         await self._run(connection, migration, sql_of(migration, self._schema, down=True), record)
 
     async def _run(
-        self, connection: asyncpg.Connection[asyncpg.Record], migration: Migration, text: str, record: str
+        self,
+        connection: asyncpg.Connection[asyncpg.Record],
+        migration: Migration,
+        text: str,
+        record: Callable[[], Awaitable[None]],
     ) -> None:
         if text.startswith("-- online"):
             await self._patiently(
-                migration, _running_online(connection, _statements(text)), "may be repeated"
+                migration, running_online(connection, statements_of(text)), "may be repeated"
             )
-            await connection.execute(record)
-        else:
-            whole = f"BEGIN;\n{text};\n{record};\nCOMMIT;"
-            await self._patiently(migration, _running(connection, whole), "was rolled back")
+            await record()
+            return
+
+        async def whole() -> None:
+            try:
+                await connection.execute("BEGIN")
+                await connection.execute(text)
+                await record()
+                await connection.execute("COMMIT")
+            except asyncpg.PostgresError:
+                if not connection.is_closed():
+                    await connection.execute("ROLLBACK")
+                raise
+
+        await self._patiently(migration, whole, "was rolled back")
 
     async def _patiently(self, migration: Migration, action: Callable[[], Awaitable[T]], now: str) -> T:
-        # A short lock_timeout and many tries: a migration never makes the whole queue wait behind it.
-        for left in reversed(range(LOCK_TRIES)):
-            try:
-                return await action()
-            except asyncpg.PostgresError as error:
-                if reaction_to(error) is not Reaction.RETRY or not left:
-                    raise MigrationError(
-                        f"migration {migration.version:03}_{migration.name} failed and {now}: {error}"
-                    ) from error
-            await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - spread, not secrecy
-        raise AssertionError("unreachable: the last try returns or raises")
+        try:
+            return await taking_locks(action)
+        except asyncpg.PostgresError as error:
+            raise MigrationError(
+                f"migration {migration.version:03}_{migration.name} failed and {now}: {error}"
+            ) from error
 
     async def _applied(self, connection: asyncpg.Connection[asyncpg.Record]) -> dict[int, datetime]:
-        if await connection.fetchval("SELECT to_regclass($1)", self._log) is None:
-            return {}
-        rows = await connection.fetch(f"SELECT version, name, checksum, applied_at FROM {self._log}")  # noqa: S608
-        known = {migration.version: migration for migration in migrations()}
+        rows = await self._log_of(connection)
+        known = {migration.version for migration in migrations()}
         for row in rows:
-            migration = known.get(row["version"])
-            if migration is None:
+            if row["version"] not in known:
                 raise MigrationError(
-                    f"the database has migration {row['version']:03}_{row['name']}, which this version of jobplane "
+                    f"the database has migration {_named(row['version'], row['name'])}, which this version of jobplane "
                     "does not know: it is newer than the code. Upgrade jobplane, or migrate down with the newer one."
                 )
-            if migration.checksum != row["checksum"]:
-                raise MigrationError(
-                    f"migration {migration.version:03}_{migration.name} was edited after it had been applied "
-                    f"(checksum {row['checksum'][:12]} there, {migration.checksum[:12]} here). "
-                    "Restore the file, and make the change in a new migration."
-                )
+        _check_unedited(rows)
         return {row["version"]: row["applied_at"] for row in rows}
+
+    async def _log_of(self, connection: asyncpg.Connection[asyncpg.Record]) -> list[asyncpg.Record]:
+        if await connection.fetchval("SELECT to_regclass($1)", self._log) is None:
+            return []
+        return await connection.fetch(load("migration/list", self._schema).numbered)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
@@ -196,11 +225,11 @@ class Migrator:
             await connection.close()
 
     async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
+        settings = past_pooler(self._settings) or self._settings  # the log can be read anywhere
         give_up = time.monotonic() + self._settings.patience.total_seconds()
-        setup = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
         while True:
             try:
-                connection = await connect(self._settings, setup, "jobplane migrate", command_timeout=None)
+                connection = await connect(settings, BRIEF_LOCKS, "jobplane migrate", command_timeout=None)
                 await act_as_owner(connection, self._schema)
                 return connection
             except (OSError, asyncpg.PostgresError) as error:
@@ -224,39 +253,36 @@ class Migrator:
                 await connection.fetchval("SELECT pg_advisory_unlock($1)", key)
 
 
-def _row_of(migration: Migration) -> str:
-    return f"({migration.version}, '{migration.name}', '{migration.checksum}')"
+def _check_unedited(rows: list[asyncpg.Record]) -> None:
+    checksums = {migration.version: migration.checksum for migration in migrations()}
+    for row in rows:
+        expected = checksums.get(row["version"], row["checksum"])
+        if expected != row["checksum"]:
+            raise MigrationError(
+                f"migration {_named(row['version'], row['name'])} was edited after it had been applied "
+                f"(checksum {row['checksum'][:12]} there, {expected[:12]} here). "
+                "Restore the file, and make the change in a new migration."
+            )
 
 
-def _running(connection: asyncpg.Connection[asyncpg.Record], text: str) -> Callable[[], Awaitable[str]]:
-    async def run() -> str:
-        try:
-            return await connection.execute(text)
-        except asyncpg.PostgresError:
-            if not connection.is_closed():
-                await connection.execute("ROLLBACK")
-            raise
-
-    return run
+def _named(version: int, name: str) -> str:
+    return f"{version:03}_{name}"
 
 
-def _running_online(
-    connection: asyncpg.Connection[asyncpg.Record], statements: list[str]
-) -> Callable[[], Awaitable[None]]:
-    async def run() -> None:
-        # Another try begins with the first statement: an index whose building was interrupted is there, invalid,
-        # and only the DROP before it makes room.
-        for statement in statements:
-            # CONCURRENTLY waits for whoever still reads, and nobody queues behind it: it need not hurry.
-            patience = "0" if "CONCURRENTLY" in statement else LOCK_TIMEOUT
-            await connection.execute(f"SET lock_timeout = '{patience}'")
-            await connection.execute(statement)
-        await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-
-    return run
+def _recorded_with(migration: Migration) -> tuple[Migration, ...]:
+    # The log itself is made by version 2, which therefore records version 1 as well.
+    match migration.version:
+        case 1:
+            return ()
+        case 2:
+            return migrations()[:2]
+        case _:
+            return (migration,)
 
 
-def _statements(text: str) -> list[str]:
-    # Online files hold plain statements only: no function bodies, so a semicolon at a line's end is an end.
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
-    return [part.strip() for part in re.split(r";\s*\n", "\n".join(lines) + "\n") if part.strip()]
+def _lines(rows: Sequence[Migration]) -> dict[str, SQLValue]:
+    return {
+        "versions": [row.version for row in rows],
+        "names": [row.name for row in rows],
+        "checksums": [row.checksum for row in rows],
+    }

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
 
 import asyncpg
 
 from jobplane.errors import ConfigurationError, DatabaseUnavailableError
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import load
-from jobplane.store.database import Connection, connect
+from jobplane.store.connecting import connect
+from jobplane.store.database import Connection
 from jobplane.store.failures import Reaction, reaction_to, translated
-
-LOCK_TIMEOUT: Final = "1s"
-"""How long one statement may queue for a table lock, and so hold up all who queue behind it."""
-TRIES: Final = 30
+from jobplane.store.locks import BRIEF_LOCKS, taking_locks
 
 
 @asynccontextmanager
@@ -31,10 +26,9 @@ async def connected(settings: DatabaseSettings, doing: str) -> AsyncIterator[Con
     """
     if not settings.is_given:
         raise ConfigurationError("no database is named: set DATABASE_URL or give --database-url")
-    setup = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
     try:
         connection = await connect(
-            replace(settings, patience=timedelta(0)), setup, f"jobplane {doing}", command_timeout=None
+            replace(settings, patience=timedelta(0)), BRIEF_LOCKS, f"jobplane {doing}", command_timeout=None
         )
     except (OSError, asyncpg.PostgresError) as error:
         raise translated(error, "connecting") from error
@@ -55,18 +49,20 @@ async def act_as_owner(connection: Connection, schema: str) -> None:
 
 async def run(connection: Connection, doing: str, text: str) -> None:
     """Run all statements or none. Raises the driver's errors, and DatabaseUnavailableError if locks stay."""
-    for left in reversed(range(TRIES)):
+
+    async def whole() -> None:
         try:
             await connection.execute(f"BEGIN;\n{text}\nCOMMIT;")
-        except asyncpg.PostgresError as error:
+        except asyncpg.PostgresError:
             await connection.execute("ROLLBACK")
-            if reaction_to(error) is not Reaction.RETRY:
-                raise
-            if not left:
-                raise DatabaseUnavailableError(
-                    f"{doing}: a table stayed locked by others, nothing was changed: {error}. Try again when the "
-                    "long transaction (jobplane doctor, pg_stat_activity) is over."
-                ) from error
-        else:
-            return
-        await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - spread, not secrecy
+            raise
+
+    try:
+        await taking_locks(whole)
+    except asyncpg.PostgresError as error:
+        if reaction_to(error) is not Reaction.RETRY:
+            raise
+        raise DatabaseUnavailableError(
+            f"{doing}: a table stayed locked by others, nothing was changed: {error}. Try again when the long "
+            "transaction (jobplane doctor, pg_stat_activity) is over."
+        ) from error

@@ -8,10 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from operator import attrgetter
 from uuid import UUID
-
-import asyncpg
 
 from jobplane.failure import ErrorReport
 from jobplane.job import Claim, JobStatus
@@ -20,7 +19,10 @@ from jobplane.payload import encode_json
 from jobplane.settings import WorkerSettings
 from jobplane.sql import SQLValue, channel, load
 from jobplane.store.database import Database, Lane
-from jobplane.store.rows import as_uuid
+from jobplane.store.limited import LimitedQueues
+from jobplane.store.rows import as_uuid, claims_of
+
+_id = attrgetter("id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,36 +72,57 @@ class Store:
     def __init__(self, database: Database, lane: Lane | None = None) -> None:
         self.database = database
         self._over = database if lane is None else lane
+        self.limited = LimitedQueues(database, self._over)
         self._claim = database.statement("job/claim")
+        self._claim_onward = database.statement("job/claim_onward")
         self._complete = database.statement("job/complete")
         self._finish = database.statement("job/finish")
 
     async def claim(
-        self, queue: str, types: Sequence[str], worker_id: str, lease: timedelta, limit: int
+        self,
+        queue: str,
+        types: Sequence[str],
+        worker_id: str,
+        lease: timedelta,
+        limit: int,
+        *,
+        beyond: Sequence[tuple[int, tuple[datetime, UUID]]] = (),
     ) -> list[Claim]:
         """Start the attempts of up to `limit` due jobs, in order.
 
         One try: a claim is never repeated blindly, since a lost answer leaves jobs claimed, which their
         leases give back.
+
+        Args:
+            queue: which queue.
+            types: the job types that this worker knows.
+            worker_id: whose claim it is.
+            lease: how long it holds without renewal.
+            limit: how many jobs at most.
+            beyond: by priority, highest first, the due time and id of a job: only jobs of these priorities that come
+                after it. Default: all jobs.
         """
         sent = time.monotonic()
-        values = self._claim.positions(
-            {
-                "lease": lease.total_seconds(),
-                "worker_id": worker_id,
-                "queue": queue,
-                "types": types,
-                "limit": limit,
-            }
-        )
-        rows = await self._over.fetch_once(self._claim, values)
-        lease_ends = sent + lease.total_seconds()
-        # UPDATE returns rows in no promised order.
-        rows.sort(key=lambda row: (-row["priority"], row["scheduled_at"], row["id"].bytes))
-        return [_claim_of(row, lease_ends) for row in rows]
+        statement = self._claim_onward if beyond else self._claim
+        args: dict[str, SQLValue] = {
+            "lease": lease.total_seconds(),
+            "worker_id": worker_id,
+            "queue": queue,
+            "types": types,
+            "limit": limit,
+        }
+        if beyond:
+            args["priorities"] = [priority for priority, _ in beyond]
+            args["ats"] = [at for _, (at, _) in beyond]
+            args["ids"] = [job_id for _, (_, job_id) in beyond]
+        rows = await self._over.fetch_once(statement, statement.positions(args))
+        return claims_of(rows, sent + lease.total_seconds())
 
     async def complete(self, claims: Sequence[Claim]) -> set[UUID]:
         """End claims as completed, without results; returns the ids that were still ours."""
+        # In one order everywhere: a batch whose answer was lost may still be at work when it is sent again, and two
+        # that lock the same rows in different orders wait for each other.
+        claims = sorted(claims, key=_id)
         args: dict[str, SQLValue] = {
             "ids": [claim.id for claim in claims],
             "epochs": [claim.epoch for claim in claims],
@@ -107,8 +130,18 @@ class Store:
         rows = await self._over.fetch(self._complete, args)
         return {row[0] for row in rows}
 
+    async def completed(self, claims: Sequence[Claim]) -> set[UUID]:
+        """Which of these claims are completed: by an earlier try, whose answer was lost."""
+        args: dict[str, SQLValue] = {
+            "ids": [claim.id for claim in claims],
+            "epochs": [claim.epoch for claim in claims],
+        }
+        rows = await self._over.fetch(self.database.statement("job/completed"), args)
+        return {row[0] for row in rows}
+
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[UUID]:
         """End claims with any outcome but Lost; returns the ids that were still ours."""
+        ended = sorted(ended, key=lambda both: both[0].id)  # as in complete
         verdicts = [_verdict_of(outcome) for _, outcome in ended]
         errors = [verdict.error for verdict in verdicts]
         rows = await self._over.fetch(
@@ -167,9 +200,13 @@ class Store:
         )
         return {row[0] for row in rows}
 
-    async def rescue(self, limit: int = 500) -> list[tuple[UUID, str]]:
-        """Take back jobs with expired leases; returns ids and queues."""
-        rows = await self._over.fetch(self.database.statement("job/rescue"), {"limit": limit})
+    async def rescue(self, limit: int = 500, crash_limit: int = 3) -> list[tuple[UUID, str]]:
+        """Take back jobs with expired leases; returns ids and queues.
+
+        A job that lost so many claims in a day fails with the last, if it had no company in that.
+        """
+        args: dict[str, SQLValue] = {"limit": limit, "crash_limit": crash_limit}
+        rows = await self._over.fetch(self.database.statement("job/rescue"), args)
         return [(as_uuid(row["id"]), row["queue"]) for row in rows]
 
     async def prune(self, settings: WorkerSettings, limit: int = 1000) -> int:
@@ -233,30 +270,6 @@ class Store:
             self.database.statement("wake/notify"),
             {"channel": channel(self.database.settings.schema), "word": word},
         )
-
-
-def _claim_of(row: asyncpg.Record, lease_ends: float) -> Claim:
-    # By position, in the order of the statement's RETURNING: this is the hot path. Its ids stay the driver's
-    # own kind of UUID, which equals the standard one and hashes several times as fast.
-    return Claim(
-        row[0],
-        row[1],
-        row[2],
-        row[3],
-        row[4],
-        row[5],
-        row[6],
-        row[7],
-        row[8],
-        row[9],
-        row[10],
-        row[11],
-        tuple(row[12] or ()),
-        row[13],
-        row[14],
-        row[15],
-        lease_ends,
-    )
 
 
 def _verdict_of(outcome: Outcome) -> _Verdict:

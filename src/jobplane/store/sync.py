@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from jobplane.errors import ConfigurationError, DatabaseError
 from jobplane.job import NewJob
-from jobplane.settings import DatabaseSettings, masked
-from jobplane.sql import SQLValue, Statement, channel, load, quoted
+from jobplane.redaction import masked
+from jobplane.settings import DatabaseSettings
+from jobplane.sql import SQLValue, Statement, channel, load
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.keepalive import conninfo_options
+from jobplane.store.pooler import local
+from jobplane.store.replication import not_replicated, says_not_replicated
 from jobplane.store.rows import COPY_COLUMNS, Row, record_of
 
 try:
     import psycopg
+    import psycopg.sql
     import psycopg_pool
     from psycopg.rows import dict_row
 except ImportError as missing:
@@ -55,6 +60,7 @@ class SyncDatabase:
         self._tenant = tenant if settings.row_security else None
         self._conninfo = conninfo_of(settings)
         self._waker = _Waker(self._notify)
+        self._warnings = _Warnings()
         self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[DictRow]] = psycopg_pool.ConnectionPool(
             self._conninfo,
             connection_class=cast("type[psycopg.Connection[DictRow]]", psycopg.Connection),
@@ -63,6 +69,7 @@ class SyncDatabase:
                 "autocommit": True,
                 "application_name": "jobplane",
                 "prepare_threshold": PREPARE_AFTER if settings.prepared_statements else None,
+                **self._keepalives(),
             },
             min_size=0,
             max_size=settings.pool_max,
@@ -76,7 +83,7 @@ class SyncDatabase:
 
         def action(connection: psycopg.Connection[DictRow]) -> Sequence[Row]:
             # Our own files, not anybody's input; psycopg asks for a literal to catch just that.
-            with self._told(connection):
+            with self._replication_heeded(), self._told(connection):
                 return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
 
         return self._run(statement.name, action)
@@ -85,7 +92,12 @@ class SyncDatabase:
     def transaction(self) -> Iterator[psycopg.Connection[DictRow]]:
         """A connection inside a transaction; one try. Raises the DatabaseError that fits."""
         try:
-            with self._pool.connection() as connection, connection.transaction(), self._told(connection):
+            with (
+                self._replication_heeded(),
+                self._pool.connection() as connection,
+                connection.transaction(),
+                self._told(connection),
+            ):
                 yield connection
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             cause = self._why(error)
@@ -93,12 +105,14 @@ class SyncDatabase:
 
     def copy(self, jobs: Iterable[NewJob], queues: set[str]) -> int:
         """Write jobs by COPY in one transaction; returns how many and collects their queues."""
-        columns = ", ".join(COPY_COLUMNS)
-        text = f"COPY {quoted(self._settings.schema)}.jobs ({columns}) FROM STDIN"
+        text = psycopg.sql.SQL("COPY {table} ({columns}) FROM STDIN").format(
+            table=psycopg.sql.Identifier(self._settings.schema, "jobs"),
+            columns=psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, COPY_COLUMNS)),
+        )
         count = 0
         with self.transaction() as connection, connection.cursor() as cursor:
             now = connection.execute("SELECT now() AS now").fetchall()[0]["now"]
-            with cursor.copy(text.encode()) as copy:
+            with cursor.copy(text) as copy:
                 for job in jobs:
                     record = record_of(job, now)
                     copy.write_row([list(value) if isinstance(value, tuple) else value for value in record])
@@ -139,18 +153,45 @@ class SyncDatabase:
             time.sleep(pause)
 
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
+        connection.add_notice_handler(self._noticed)
+        if self._settings.prepared_statements:
+            connection.execute(self._timeout.encode())
+
+    @property
+    def _timeout(self) -> str:
         milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
-        connection.execute(f"SET statement_timeout = {milliseconds}".encode())
+        return f"SET statement_timeout = {milliseconds}"
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        # Called by the thread whose statement is under way.
+        if says_not_replicated(notice.source_function):
+            self._warnings.last = notice.message_primary or ""
+
+    @contextmanager
+    def _replication_heeded(self) -> Iterator[None]:
+        """As jobplane.store.database.replication_heeded."""
+        self._warnings.last = None
+        yield
+        if self._warnings.last is not None:
+            raise not_replicated(self._warnings.last)
+
+    def _keepalives(self) -> dict[str, int]:
+        given = psycopg.conninfo.conninfo_to_dict(self._conninfo)
+        wanted = conninfo_options(self._settings.network_timeout)
+        return {name: value for name, value in wanted.items() if name not in given}
 
     @contextmanager
     def _told(self, connection: psycopg.Connection[DictRow]) -> Iterator[None]:
-        # The tenant must end with the transaction: a pooler gives the next one to somebody else.
-        if self._tenant is None:
+        # What is told must end with the transaction: a pooler gives the next one to somebody else.
+        if self._tenant is None and self._settings.prepared_statements:
             yield
             return
         with connection.transaction():
-            enter = load("tenant/enter", self._settings.schema)
-            connection.execute(enter.pyformat.encode(), {"tenant": self._tenant})
+            if not self._settings.prepared_statements:
+                connection.execute(local(self._timeout).encode())
+            if self._tenant is not None:
+                enter = load("tenant/enter", self._settings.schema)
+                connection.execute(enter.pyformat.encode(), {"tenant": self._tenant})
             yield
 
     def _why(self, error: Exception) -> Exception:
@@ -162,6 +203,12 @@ class SyncDatabase:
             except psycopg.Error as cause:
                 return cause
         return error
+
+
+class _Warnings(threading.local):
+    """What the server said of the commits of one thread."""
+
+    last: str | None = None
 
 
 class _Waker:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Final
@@ -18,7 +18,10 @@ from jobplane.failure import ErrorReport
 from jobplane.job import Claim
 from jobplane.outcome import Cancelled, Released
 from jobplane.settings import DatabaseSettings, WorkerSettings
-from jobplane.store.database import WORKER_SESSION, Database, Lane, session_name
+from jobplane.store.connecting import session_name
+from jobplane.store.database import WORKER_SESSION, Database, Lane
+from jobplane.store.pooler import past_pooler
+from jobplane.store.schedules import ScheduleStore
 from jobplane.store.store import Store, WorkerCard
 from jobplane.task import Registry
 from jobplane.version import __version__
@@ -28,11 +31,13 @@ from jobplane.worker.executor import Executor
 from jobplane.worker.heartbeat import Heartbeat
 from jobplane.worker.maintenance.pruner import Pruner
 from jobplane.worker.maintenance.rescuer import Rescuer
+from jobplane.worker.maintenance.scheduler import Scheduler
 from jobplane.worker.progress import ProgressWriter
 from jobplane.worker.reporter import Inbox, Reporter
 from jobplane.worker.runner import Runner
 from jobplane.worker.service import Service
 from jobplane.worker.slots import QueueSlots, StopReason
+from jobplane.worker.solitude import Solitude
 from jobplane.worker.threads import Threads
 from jobplane.worker.watchdog import Watchdog
 
@@ -77,8 +82,13 @@ class Crew:
         self._progress = ProgressWriter(self._store, events)
         self._threads = Threads(settings.threads)
         executor = Executor(registry, self._threads, events, settings.timeout, self._progress.report)
+        self._solitude = Solitude(
+            self._slots, self._inbox, settings, self._is_claiming, self._wake_claimers, events
+        )
         self._claimers = {
-            slots.name: Claimer(slots, self._store_of_its_own(), events, settings, worker_id, types)
+            slots.name: Claimer(
+                slots, self._store_of_its_own(), self._solitude, events, settings, worker_id, types
+            )
             for slots in self._slots
         }
         self._runners = [
@@ -102,6 +112,7 @@ class Crew:
             self._cancel_from_thread,
             events,
         )
+        schedules = ScheduleStore(self._database)
         self._services: list[Service] = [
             *(
                 Reporter(
@@ -109,15 +120,18 @@ class Crew:
                     self._inbox,
                     self._store_of_its_own(),
                     self._progress.write_for,
+                    self._written,
                     events,
                 )
                 for number in range(REPORTERS)
             ),
             self._progress,
+            self._solitude,
             Watchdog(self._slots, self._loop_runs, events),
-            Ears(self._database, self._claimers, self._cancel, events),
+            *self._ears(),
             Rescuer(self._store, settings, worker_id, events),
-            Pruner(self._store, settings, worker_id, events),
+            Pruner(self._store, schedules, settings, worker_id, events),
+            Scheduler(schedules, self._store, events),
         ]
 
     def start(self) -> None:
@@ -157,6 +171,16 @@ class Crew:
         await asyncio.gather(self._database.close(CLOSING), *(lane.close(CLOSING) for lane in self._lanes))
         return len(interrupted)
 
+    def _written(self, claims: Sequence[Claim]) -> None:
+        for claimer in self._claimers.values():
+            claimer.written(claims)
+
+    def _ears(self) -> list[Ears]:
+        # Where only a pooler is known, there is nothing to listen on: jobs are found by polling.
+        if past_pooler(self._database.settings) is None:
+            return []
+        return [Ears(self._database, self._claimers, self._cancel, self._events)]
+
     def _store_of_its_own(self) -> Store:
         # Who sends one statement after the other keeps a connection instead of asking the pool each time.
         lane = Lane(self._database)
@@ -175,7 +199,14 @@ class Crew:
         waiting = [slots.waiting.popleft() for slots in self._slots for _ in range(len(slots.waiting))]
         for claim in waiting:
             self._inbox.put(claim, Released())
-        return len(waiting)
+        return len(waiting) + self._solitude.hand_back()
+
+    def _is_claiming(self) -> bool:
+        return any(claimer.is_claiming for claimer in self._claimers.values())
+
+    def _wake_claimers(self) -> None:
+        for claimer in self._claimers.values():
+            claimer.something_new()
 
     async def _until_idle(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -207,6 +238,7 @@ class Crew:
     def _held(self) -> Iterator[Claim]:
         for slots in self._slots:
             yield from slots.held()
+        yield from self._solitude.held()
         yield from self._inbox.held()
 
     def _loop_runs(self) -> None:
@@ -219,6 +251,7 @@ class Crew:
         self._loop.call_soon_threadsafe(self._cancel, job_id)
 
     def _lose(self, job_id: UUID, epoch: int) -> None:
+        self._solitude.lose(job_id, epoch)
         for slots in self._slots:
             running = slots.running.get(job_id)
             if running is not None and running.claim.epoch == epoch:
@@ -228,6 +261,7 @@ class Crew:
                 self._events.emit(JobLost(claim, "it was taken back before it started"))
 
     def _cancel(self, job_id: UUID) -> None:
+        self._solitude.cancel(job_id)
         for slots in self._slots:
             if (running := slots.running.get(job_id)) is not None:
                 running.stop(StopReason.CANCELLED)

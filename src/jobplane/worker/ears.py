@@ -1,4 +1,6 @@
-"""Hears notifications and passes them on: a queue's name wakes its claimer, `cancel:<id>` reaches the handler."""
+"""Hears notifications and passes them on: a queue's name wakes its claimer, `limit:<queue>` makes it ask for the
+queue's limit, `cancel:<id>` reaches the handler.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from jobplane.worker.claimer import Claimer
 from jobplane.worker.service import Service
 
 CANCEL = "cancel:"
+LIMIT = "limit:"
 
 
 class Ears(Service):
@@ -38,11 +41,14 @@ class Ears(Service):
         if word is None:
             self.recovered()
             for claimer in self._claimers.values():
-                claimer.something_new()
+                claimer.limit_changed()
         elif word.startswith(CANCEL):
             try:
                 self._cancel_requested(UUID(word.removeprefix(CANCEL)))
             except ValueError:
                 return  # anyone may notify on the channel; what is no id concerns nobody
+        elif word.startswith(LIMIT):
+            if (limited := word.removeprefix(LIMIT)) in self._claimers:
+                self._claimers[limited].limit_changed()
         elif word in self._claimers:
             self._claimers[word].something_new()

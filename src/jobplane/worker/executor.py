@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 from jobplane.context import JobCancelledError, JobContext, current_job_id
 from jobplane.errors import InvalidArgumentsError, InvalidInputError
 from jobplane.events import Events, JobFinished, JobLost, JobStarted
-from jobplane.failure import ErrorReport, report_of, storable
+from jobplane.failure import ErrorReport, message_of, report_of
 from jobplane.job import Claim
 from jobplane.limits import MAX_RESULT_BYTES, MAX_SCHEDULE_AHEAD, as_timedelta
 from jobplane.outcome import (
@@ -132,11 +132,11 @@ class Executor:
             case Snooze(delay=delay):
                 return Snoozed(_checked(delay))
             case Cancel(reason=reason):
-                return Cancelled(ErrorReport("Cancel", storable(str(reason))))
+                return Cancelled(ErrorReport("Cancel", message_of(str(reason))))
             case Fail(reason=reason):
-                return Failed(ErrorReport("Fail", storable(str(reason))))
+                return Failed(ErrorReport("Fail", message_of(str(reason))))
             case Retry(delay=delay, reason=reason):
-                report = ErrorReport("Retry", storable(str(reason)))
+                report = ErrorReport("Retry", message_of(str(reason)))
                 return self._again(running.claim, report, _checked(delay))
             case _:
                 return _completed(result) if task.settings.store_result else _DONE

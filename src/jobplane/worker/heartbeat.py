@@ -19,7 +19,8 @@ from uuid import UUID
 from jobplane.events import DatabaseRecovered, Events, LoopBlocked, ServiceFailed
 from jobplane.job import Claim
 from jobplane.settings import DatabaseSettings, WorkerSettings
-from jobplane.store.database import Database, session_name
+from jobplane.store.connecting import session_name
+from jobplane.store.database import Database
 from jobplane.store.store import LeaseReport, Store, WorkerCard
 from jobplane.worker.signals import SIGNALS
 

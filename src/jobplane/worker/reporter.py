@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 from uuid import UUID
 
 from jobplane.errors import StatementError
 from jobplane.events import Events, JobLost, JobsReported, ServiceFailed
-from jobplane.failure import ErrorReport, storable
+from jobplane.failure import ErrorReport, message_of
 from jobplane.job import Claim
 from jobplane.outcome import Completed, Failed, Lost, Outcome
 from jobplane.store.failures import is_lock_conflict
@@ -38,9 +38,11 @@ class Reporter(Service):
         inbox: Inbox,
         store: Store,
         write_progress: Callable[[Iterable[Claim]], Awaitable[None]],
+        written: Callable[[Sequence[Claim]], None],
         events: Events,
     ) -> None:
         super().__init__(name, events)
+        self._written = written
         self._write_progress = write_progress
         self._inbox = inbox
         self._store = store
@@ -71,7 +73,7 @@ class Reporter(Service):
 
     async def _write(self, done: list[Claim], ended: list[tuple[Claim, Outcome]]) -> None:
         try:
-            ours = await (self._store.complete(done) if done else self._store.finish(ended))
+            ours = await (self._complete(done) if done else self._store.finish(ended))
         except StatementError as error:
             await self._write_apart([*((claim, Completed()) for claim in done), *ended], error)
             return
@@ -80,7 +82,15 @@ class Reporter(Service):
             self._inbox.forget(claim)
             if claim.id not in ours:
                 self._events.emit(JobLost(claim, "its outcome was refused: the lease had passed on"))
+        self._written(claims)
         self._events.emit(JobsReported([claim.id for claim in claims if claim.id in ours]))
+
+    async def _complete(self, done: list[Claim]) -> set[UUID]:
+        ours = await self._store.complete(done)
+        if len(ours) < len(done):
+            # Lost, or written by a try whose answer was lost.
+            ours |= await self._store.completed([claim for claim in done if claim.id not in ours])
+        return ours
 
     async def _write_apart(self, both: list[Ended], error: StatementError) -> None:
         # One row that cannot be written must not hold up the others.
@@ -109,7 +119,7 @@ class Reporter(Service):
             self._inbox.forget(claim)
             self._events.emit(JobLost(claim, f"its outcome cannot be stored: {error}"))
         else:
-            self._inbox.put(claim, Failed(ErrorReport(REFUSED, storable(str(error)))))
+            self._inbox.put(claim, Failed(ErrorReport(REFUSED, message_of(str(error)))))
 
 
 class Inbox:

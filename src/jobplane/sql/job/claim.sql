@@ -16,7 +16,9 @@ WHERE job.id = ANY (ARRAY(
         -- Jobs that this worker does not know wait for one that does.
         AND due.type = ANY (:types::text[])
         AND NOT EXISTS (
-            SELECT FROM {schema}.queues AS q WHERE q.name = :queue::text AND q.paused_at IS NOT NULL
+            -- A queue with a limit is for job/claim_limited.
+            SELECT FROM {schema}.queues AS q
+            WHERE q.name = :queue::text AND (q.paused_at IS NOT NULL OR q.max_running IS NOT NULL)
         )
     ORDER BY due.priority DESC, due.scheduled_at, due.id
     LIMIT :limit::bigint
@@ -25,5 +27,18 @@ WHERE job.id = ANY (ARRAY(
 ))
 RETURNING
     job.id, job.type, job.payload, job.attempts, job.max_attempts, job.lease_epoch, job.queue, job.priority,
-    job.scheduled_at, job.created_at, job.started_at, job.unique_key, job.tags, job.progress, job.retry_policy,
+    -- -infinity and years that Python does not know, which only a foreign producer writes, read as the nearest that it does.
+    -- One such row would make the answer unreadable, and cost every job of the batch an attempt.
+    LEAST(GREATEST(job.scheduled_at, '0001-02-01Z'), '9999-11-30Z') AS scheduled_at,
+    LEAST(GREATEST(job.created_at, '0001-02-01Z'), '9999-11-30Z') AS created_at,
+    job.started_at, job.unique_key, job.tags, job.progress, job.retry_policy,
+    -- How often its worker died lately, with this job in hand. A job that was never claimed before is not looked up.
+    CASE
+        WHEN job.lease_epoch > 1 THEN (
+            SELECT count(*)
+            FROM {schema}.job_attempts AS crash
+            WHERE crash.job_id = job.id AND crash.outcome = 'crashed' AND crash.ended_at > now() - interval '1 day'
+        )
+        ELSE 0
+    END AS crashes,
     job.tenant

@@ -19,7 +19,8 @@ renewed AS (
 SELECT
     held.id,
     held.epoch,
-    renewed.id IS NOT NULL AS renewed,
+    -- By its epoch too: of two claims of one job in a batch, only the current one was renewed.
+    renewed.id IS NOT NULL AND job.id IS NOT NULL AS renewed,
     job.id IS NOT NULL AS ours,
     job.cancel_requested_at IS NOT NULL AS cancel_requested
 FROM held

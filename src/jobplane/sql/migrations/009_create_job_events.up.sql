@@ -30,8 +30,9 @@ CREATE TABLE {schema}.job_events (
     PRIMARY KEY (job_id, rev)
 );
 
--- Reading and pruning go by time; a BRIN, as rows come in that order.
-CREATE INDEX idx_job_events_at ON {schema}.job_events USING brin (at);
+-- Reading and pruning go by time. Not a BRIN: once pruned pages take new rows, its ranges span everything, and each
+-- look for old rows would read the whole table.
+CREATE INDEX idx_job_events_at ON {schema}.job_events (at);
 
 -- The statement that made a change says which it is in its first comment (jobplane.sql puts it there); which verb of
 -- the state machine that was is told from the row. Nothing here can refuse a change.

@@ -1,0 +1,2 @@
+-- What was applied here, by whichever version of the code.
+SELECT version, name, checksum, applied_at FROM {schema}.jobplane_migrations ORDER BY version

@@ -1,0 +1,80 @@
+"""One connection to the server, as the settings say."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import timedelta
+from typing import Final, Literal
+
+import asyncpg
+
+from jobplane.errors import ConfigurationError
+from jobplane.redaction import masked
+from jobplane.settings import DatabaseSettings
+from jobplane.store.keepalive import watch_over
+
+STATEMENTS_KEPT: Final = 100
+"""Prepared statements that a connection keeps: more than there are."""
+
+
+async def connect(
+    settings: DatabaseSettings,
+    setup: str = "",
+    application_name: str = "jobplane",
+    command_timeout: timedelta | Literal["settings"] | None = "settings",
+) -> asyncpg.Connection[asyncpg.Record]:
+    """One new connection.
+
+    Args:
+        settings: where to.
+        setup: SQL to run first, where sessions are ours to keep.
+        application_name: as pg_stat_activity shows it.
+        command_timeout: the longest wait for an answer; None waits for ever; default settings.statement_timeout.
+
+    Raises:
+        ConfigurationError: the URL cannot be read. Beside that, the driver's own errors.
+    """
+    limit = settings.statement_timeout if command_timeout == "settings" else command_timeout
+    where = masked(settings.url) if settings.url else f"{settings.host}:{settings.port}"
+    by_parts = settings.url is None
+    try:
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
+            settings.url,
+            host=settings.host if by_parts else None,
+            port=settings.port if by_parts else None,
+            database=settings.name if by_parts else None,
+            user=settings.user if by_parts else None,
+            password=settings.password if by_parts else None,
+            ssl=settings.sslmode if by_parts else None,
+            timeout=settings.connect_timeout.total_seconds(),
+            command_timeout=None if limit is None else limit.total_seconds(),
+            # A pooler that gives each transaction another server connection knows no statement of the last one.
+            statement_cache_size=STATEMENTS_KEPT if settings.prepared_statements else 0,
+            server_settings={"application_name": application_name},
+        )
+    except ssl.SSLError:
+        raise  # one that a certificate caused is a ValueError too, and has nothing to do with the URL
+    except (ValueError, asyncpg.exceptions.ClientConfigurationError) as error:
+        if str(error).startswith("root certificate file"):
+            # verify-ca and verify-full want to know whom to trust, and must not go on without.
+            raise ConfigurationError(
+                f"the server's certificate cannot be verified: {str(error).partition(chr(10))[0]}. Name the file with "
+                "sslrootcert=... in the URL, or put it there"
+            ) from None
+        # The driver's own words may quote a piece of the password, so they are not passed on.
+        raise ConfigurationError(
+            f"the database URL {where} cannot be read: write it as postgresql://user:password@host:5432/name, with "
+            "special characters in user and password percent-encoded"
+        ) from None
+    watch_over(connection, settings.network_timeout)
+    if setup and settings.prepared_statements:
+        await connection.execute(setup)
+    return connection
+
+
+def session_name(duty: str, worker_id: str) -> str:
+    """The application_name of a worker's connections: pg_stat_activity and the history tell by it which worker.
+
+    Of the id (host-pid-token) the last two parts: PostgreSQL keeps 63 bytes of ASCII, and hosts may have long names.
+    """
+    return f"jobplane {duty} {'-'.join(worker_id.split('-')[-2:])}"

@@ -1,0 +1,67 @@
+"""Lets the system notice a network that passes nothing: a connection over it neither ends nor says anything.
+
+Sent data that nobody acknowledges, and silence of an idle connection that does not answer a probe, end the connection
+after settings.network_timeout. The system's own defaults are a quarter of an hour and two hours.
+"""
+
+from __future__ import annotations
+
+import socket
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+if TYPE_CHECKING:
+    import asyncpg
+
+PROBES: Final = 3
+IDLE_SHARE: Final = 2
+"""Half of the time passes before the first probe, the other half between the probes."""
+
+
+class _Transport(Protocol):
+    def get_extra_info(self, name: str) -> object: ...
+
+
+def watch_over(connection: asyncpg.Connection[asyncpg.Record], limit: timedelta) -> None:
+    """Let a connection end when the network has passed nothing for `limit`. Does nothing for a Unix socket."""
+    # The driver has no word for this, and hides its socket.
+    transport = cast("_Transport | None", getattr(connection, "_transport", None))
+    found = None if transport is None else transport.get_extra_info("socket")
+    if found is None or getattr(found, "family", None) not in (socket.AF_INET, socket.AF_INET6):
+        return
+    for level, name, value in _options(limit):
+        cast("socket.socket", found).setsockopt(level, name, value)
+
+
+def conninfo_options(limit: timedelta) -> dict[str, int]:
+    """The same in the words of libpq."""
+    idle, interval = _seconds(limit)
+    return {
+        "keepalives_idle": idle,
+        "keepalives_interval": interval,
+        "keepalives_count": PROBES,
+        "tcp_user_timeout": limit // timedelta(milliseconds=1),
+    }
+
+
+def _options(limit: timedelta) -> list[tuple[int, int, int]]:
+    idle, interval = _seconds(limit)
+    wanted = {
+        # Not every system has each of them, and macOS has another name for the first.
+        "TCP_KEEPIDLE": idle,
+        "TCP_KEEPALIVE": idle,
+        "TCP_KEEPINTVL": interval,
+        "TCP_KEEPCNT": PROBES,
+        "TCP_USER_TIMEOUT": limit // timedelta(milliseconds=1),
+    }
+    there = [
+        (socket.IPPROTO_TCP, int(getattr(socket, name)), value)
+        for name, value in wanted.items()
+        if hasattr(socket, name)
+    ]
+    return [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *there]
+
+
+def _seconds(limit: timedelta) -> tuple[int, int]:
+    idle = max(int(limit.total_seconds() / IDLE_SHARE), 1)
+    return idle, max(int((limit.total_seconds() - idle) / PROBES), 1)

@@ -1,0 +1,35 @@
+"""Taking table locks without making the queue wait."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import asyncpg
+
+from jobplane.store.failures import Reaction, reaction_to
+
+T = TypeVar("T")
+LOCK_TIMEOUT: Final = "1s"
+"""How long one statement may queue for a table lock, and so hold up all who queue behind it."""
+LOCK_TRIES: Final = 30
+BRIEF_LOCKS: Final = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
+"""What a connection that takes table locks begins with."""
+
+
+async def taking_locks(action: Callable[[], Awaitable[T]]) -> T:
+    """Try something that needs table locks, again after lock timeouts, deadlocks and serialization failures.
+
+    A short lock_timeout (BRIEF_LOCKS) and many tries: whoever wants such a lock never makes the whole queue wait behind
+    it. Raises the driver's last error.
+    """
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            return await action()
+        except asyncpg.PostgresError as error:
+            if reaction_to(error) is not Reaction.RETRY or not left:
+                raise
+        await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - spread, not secrecy
+    raise AssertionError("unreachable: the last try returns or raises")

@@ -1,0 +1,1 @@
+"""Histories that break a promise, each written twice: broken, and nearly so."""

@@ -8,7 +8,6 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -385,8 +384,10 @@ async def test_two_tenants_in_turn_through_a_pooler_never_see_each_other(
                 page = await queue.list_jobs(limit=5)
                 foreign.extend(job for job in page.jobs if job.tenant != queue.tenant)
             case _ if others:
-                with suppress(JobNotFoundError):
+                try:
                     foreign.append(await queue.cancel(others[number % len(others)]))
+                except JobNotFoundError:
+                    foreign.append(None)
             case _:
                 pass
 
@@ -409,7 +410,7 @@ async def test_two_tenants_in_turn_through_a_pooler_never_see_each_other(
     )
     assert [tuple(row) for row in rows] == [("acme", REQUESTS // 5, 0, 0), ("bolt", REQUESTS // 5, 0, 0)]
     assert [row for row in foreign if row is not None] == []
-    assert len(foreign) > REQUESTS / 2
+    assert len(foreign) > REQUESTS / 2, "they did ask for each other's jobs"
 
 
 @pytest.mark.parametrize("through_pooler", [1], indirect=True)

@@ -8,7 +8,6 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from jobplane.embedded import EmbeddedServer
 from tests.conftest import _administer
 from tests.faults import bugs
-from tests.faults.report import Report
+from tests.faults.report import Report, line, markdown
 from tests.faults.run import FaultRun
 from tests.support import on_database
 
@@ -100,19 +99,12 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The table of figures."""
+    """The figures of all runs; as a Markdown table too, where JOBPLANE_FAULTS_TABLE names a file."""
     reports = config.stash.get(_reports, [])
     if not reports:
         return
     terminalreporter.section(f"figures, seed {seed_of_this_run()}")
     for report in reports:
-        shown = ", ".join(
-            f"{item.name.replace('_', ' ')} {value:.4g}"
-            if isinstance(value, float)
-            else f"{item.name.replace('_', ' ')} {value}"
-            for item in fields(report.figures)
-            if (value := getattr(report.figures, item.name)) not in (None, 0, 0.0)
-            or item.name in ("lost", "double_completions")
-        )
-        more = "".join(f", {name.replace('_', ' ')} {value}" for name, value in report.more.items())
-        terminalreporter.write_line(f"{report.name} ({report.seconds:.0f} s): {shown}{more}")
+        terminalreporter.write_line(line(report))
+    if where := os.environ.get("JOBPLANE_FAULTS_TABLE"):
+        Path(where).write_text(markdown(reports), encoding="utf-8")

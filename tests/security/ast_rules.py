@@ -25,9 +25,19 @@ NO_SQL: Final = frozenset({"queues", "jobs"})
 """Names of first arguments of our own methods that are called `copy` and the like, and take no SQL."""
 
 ALLOWED: Final[Mapping[tuple[str, str], str]] = {
-    ("store/database.py", "setup"): "constants of the code: WORKER_SESSION, or nothing",
+    ("store/connecting.py", "setup"): "constants of the code: WORKER_SESSION, BRIEF_LOCKS, or nothing",
+    ("store/database.py", "local"): "the same constants, for one transaction",
     ("store/migrator.py", "text"): "a numbered file of sql/migrations, its schema checked and quoted",
-    ("store/migrator.py", "statement"): "one statement of such a file",
+    ("store/online.py", "statement"): "one statement of such a file",
+    ("store/online.py", "BRIEF_LOCKS"): "a constant of the code",
+    ("store/listener.py", "PING"): "a constant of the code",
+    ("store/history.py", "statement"): "a Statement, chosen by its name",
+    ("store/history.py", "text"): "the text of a Statement",
+    ("store/schedules.py", "statement"): "one of two Statements",
+    (
+        "store/script.py",
+        "joinedstr",
+    ): "the scripts of sql/roles and sql/tenant, names checked and quoted, between BEGIN and COMMIT",
     ("store/adapters.py", "text"): "the text of a Statement, in the notation of SQLAlchemy's driver",
     ("store/sync.py", "text"): "composed by psycopg.sql, which quotes the identifiers",
     ("store/store.py", "self"): "a Statement that was loaded when the store was made",

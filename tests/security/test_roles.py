@@ -43,14 +43,18 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
             "worker_id result progress",
         },
         "job_attempts": {
-            "insert": "job_id epoch attempt outcome error_type message frames worker_id started_at"
+            "select": ALL,
+            "insert": "job_id epoch attempt outcome error_type message frames worker_id started_at",
         },
-        "job_events": {"select": ALL, "insert": ALL},
-        "queues": {"select": ALL},
+        "job_events": {"select": ALL, "insert": ALL, "delete": ""},
+        "queues": {"select": ALL, "update": "created_at"},
+        "schedules": {"select": ALL},
+        "schedule_ticks": {"select": ALL, "delete": ""},
         "workers": {"select": ALL, "insert": ALL, "update": ALL, "delete": ""},
         "duties": {"select": ALL, "update": "due_at last_run_at last_worker_id"},
         "jobplane_migrations": {"select": ALL},
         "prune_jobs": {"execute": ""},
+        "make_ticks": {"execute": ""},
     },
     "api": {
         "jobs": {
@@ -62,6 +66,8 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
         "job_attempts": {"select": ALL},
         "job_events": {"select": ALL, "insert": ALL},
         "queues": {"select": ALL, "insert": ALL, "update": ALL},
+        "schedules": {"select": ALL, "insert": ALL, "update": ALL, "delete": ""},
+        "schedule_ticks": {"select": ALL},
         "workers": {"select": ALL},
         "duties": {"select": ALL},
         "jobplane_migrations": {"select": ALL},
@@ -76,6 +82,11 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
         "job_attempts": {"select": ALL},
         "job_events": {"select": ALL},
         "queues": {"select": ALL},
+        "schedules": {
+            "select": "name cron timezone type queue priority max_attempts unique_key tags retry_policy missed missed_cap "
+            "paused_at revision last_tick look_at created_at"
+        },
+        "schedule_ticks": {"select": ALL},
         "workers": {"select": ALL},
         "duties": {"select": ALL},
         "jobplane_migrations": {"select": ALL},
@@ -374,6 +385,12 @@ async def test_a_real_worker_does_all_it_does_as_worker(guarded: Guarded, journa
                 "lease lost: worker dead stopped renewing it",
             )
             await until(lambda: _is_gone(queue, old))
+            await queue.limit_queue("default", 1)
+            limited = [await queue.enqueue("work") for _ in range(3)]
+            assert [(await queue.wait(one.id, 20)).status for one in limited] == [JobStatus.COMPLETED] * 3
+            await queue.create_schedule("each-second", "@every 1s", "work")
+            await until(lambda: _has_ticked(queue))
+            await queue.delete_schedule("each-second")
             assert len(await queue.list_workers()) == 1
             workers[0].process.terminate()
             assert await workers[0].exit_code() == 0
@@ -470,7 +487,11 @@ async def test_functions_with_the_owners_rights_pin_where_they_look_names_up(sha
     )
     await sql.close()
 
-    assert {row["proname"] for row in functions if row["prosecdef"]} == {"enqueue_job", "prune_jobs"}
+    assert {row["proname"] for row in functions if row["prosecdef"]} == {
+        "enqueue_job",
+        "make_ticks",
+        "prune_jobs",
+    }
     for row in functions:
         assert "search_path=pg_catalog, pg_temp" in row["proconfig"], row["proname"]
 
@@ -614,6 +635,11 @@ async def _jobplane(*args: str, url: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+async def _has_ticked(queue: JobQueue) -> bool:
+    page = await queue.list_jobs(tag="schedule:each-second", status="completed")
+    return bool(page.jobs)
 
 
 def _worker(guarded: Guarded, journal: Journal) -> WorkerProcess:

@@ -18,7 +18,7 @@ from jobplane.store.connecting import connect
 from jobplane.store.database import Connection
 from jobplane.store.failures import sqlstate_of, translated
 from jobplane.store.fit import fit_of
-from jobplane.store.inspection import count_unleased
+from jobplane.store.inspection import count_unleased, oldest_transaction
 from jobplane.store.migrator import migrations
 
 OLDEST_SERVER: Final = 150_000
@@ -154,24 +154,9 @@ async def _clock(_settings: DatabaseSettings, connection: Connection) -> Finding
     )
 
 
-_OPEN_TRANSACTIONS: Final = """
-SELECT pid, application_name, state, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds
-FROM pg_stat_activity
-WHERE datname = current_database()
-    AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
-    AND pid <> pg_backend_pid()
-UNION ALL
-SELECT NULL, gid, 'prepared', extract(epoch FROM clock_timestamp() - prepared)::float8
-FROM pg_prepared_xacts
-WHERE database = current_database()
-ORDER BY seconds DESC NULLS LAST
-LIMIT 1
-"""
-
-
 async def _snapshots(_settings: DatabaseSettings, connection: Connection) -> Finding:
     # What was finished since the oldest of them began cannot be vacuumed away, and claims have to step over it.
-    oldest = await connection.fetchrow(_OPEN_TRANSACTIONS)
+    oldest = await oldest_transaction(connection)
     seconds = float(oldest["seconds"] or 0) if oldest is not None else 0.0
     if oldest is None or seconds < OLD_SNAPSHOT:
         return Finding(

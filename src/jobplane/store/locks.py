@@ -15,8 +15,8 @@ T = TypeVar("T")
 LOCK_TIMEOUT: Final = "1s"
 """How long one statement may queue for a table lock, and so hold up all who queue behind it."""
 LOCK_TRIES: Final = 30
-BRIEF_LOCKS: Final = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
-"""What a connection that takes table locks begins with."""
+BRIEF_LOCKS: Final = "SET lock_timeout = '1s'"
+"""What a connection that takes table locks begins with: LOCK_TIMEOUT."""
 
 
 async def taking_locks(action: Callable[[], Awaitable[T]]) -> T:

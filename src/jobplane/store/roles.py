@@ -22,6 +22,8 @@ TABLES: Final = (
     "job_attempts",
     "job_events",
     "queues",
+    "schedules",
+    "schedule_ticks",
     "workers",
     "duties",
     "jobplane_migrations",
@@ -30,6 +32,7 @@ TABLES: Final = (
 """What the owner owns; a schema may hold tables of others."""
 FUNCTIONS: Final = (
     "enqueue_job",
+    "make_ticks",
     "new_job_id",
     "prune_jobs",
     "record_job_event",
@@ -78,7 +81,8 @@ def rendered(text: str, schema: str, prefix: str) -> str:
     roles = names(prefix)
     tokens = {
         **{purpose: quoted(name) for purpose, name in roles.items()},
-        "prune": _prune_body(schema),
+        "prune": _body_of("job/prune", "prune_jobs", schema),
+        "tick": _body_of("schedule/tick", "make_ticks", schema),
         "schema": quoted(schema),
         "owner_name": roles["owner"],
         "names": _literals(roles.values()),
@@ -146,11 +150,11 @@ async def abilities(connection: Connection, schema: str) -> dict[str, list[Right
     return lacks
 
 
-def _prune_body(schema: str) -> str:
+def _body_of(statement: str, function: str, schema: str) -> str:
     # The statement itself stands in one file; in the function its parameters are the function's.
-    text = files("jobplane.sql").joinpath("job", "prune.sql").read_text(encoding="utf-8")
+    text = files("jobplane.sql").joinpath(f"{statement}.sql").read_text(encoding="utf-8")
     lines = [line for line in text.rstrip().splitlines() if not line.lstrip().startswith("--")]
-    body = re.sub(r"(?<![:\w]):([a-z_]+)", r"prune_jobs.\1", "\n".join(f"    {line}" for line in lines))
+    body = re.sub(r"(?<![:\w]):([a-z_]+)", rf"{function}.\1", "\n".join(f"    {line}" for line in lines))
     return body.replace("{schema}", quoted(schema))
 
 

@@ -19,7 +19,6 @@ from jobplane.sql import SQLValue, Statement, channel, load
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.failures import Reaction, reaction_to, translated
 from jobplane.store.keepalive import conninfo_options
-from jobplane.store.pooler import local
 from jobplane.store.replication import not_replicated, says_not_replicated
 from jobplane.store.rows import COPY_COLUMNS, Row, record_of
 
@@ -155,12 +154,13 @@ class SyncDatabase:
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
         connection.add_notice_handler(self._noticed)
         if self._settings.prepared_statements:
-            connection.execute(self._timeout.encode())
+            self._set_timeout(connection, for_transaction=False)
 
-    @property
-    def _timeout(self) -> str:
+    def _set_timeout(self, connection: psycopg.Connection[DictRow], *, for_transaction: bool) -> None:
         milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
-        return f"SET statement_timeout = {milliseconds}"
+        connection.execute(
+            "SELECT set_config('statement_timeout', %s, %s)", (str(milliseconds), for_transaction)
+        )
 
     def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
         # Called by the thread whose statement is under way.
@@ -188,7 +188,7 @@ class SyncDatabase:
             return
         with connection.transaction():
             if not self._settings.prepared_statements:
-                connection.execute(local(self._timeout).encode())
+                self._set_timeout(connection, for_transaction=True)
             if self._tenant is not None:
                 enter = load("tenant/enter", self._settings.schema)
                 connection.execute(enter.pyformat.encode(), {"tenant": self._tenant})

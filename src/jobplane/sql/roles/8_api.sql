@@ -6,6 +6,9 @@ GRANT UPDATE (status, max_attempts, scheduled_at, completed_at, cancel_requested
 GRANT SELECT ON TABLE {schema}.job_attempts TO {api};
 GRANT SELECT, INSERT ON TABLE {schema}.job_events TO {api};
 GRANT SELECT, INSERT, UPDATE ON TABLE {schema}.queues TO {api};
+-- A schedule is what the program says it is, also when it is no more.
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {schema}.schedules TO {api};
+GRANT SELECT ON TABLE {schema}.schedule_ticks TO {api};
 GRANT SELECT ON TABLE {schema}.workers TO {api};
 GRANT SELECT ON TABLE {schema}.duties TO {api};
 GRANT SELECT ON TABLE {schema}.jobplane_migrations TO {api};

@@ -3,11 +3,14 @@ WITH old AS MATERIALIZED (
     SELECT t.schedule, t.tick
     FROM {schema}.schedules AS s
     CROSS JOIN LATERAL (
+        SELECT max(newest.tick) AS tick FROM {schema}.schedule_ticks AS newest WHERE newest.schedule = s.name
+    ) AS newest
+    CROSS JOIN LATERAL (
         SELECT t.schedule, t.tick
         FROM {schema}.schedule_ticks AS t
         WHERE t.schedule = s.name
             AND t.tick < now() - make_interval(secs => :keep::float8)
-            AND t.tick < (SELECT max(newest.tick) FROM {schema}.schedule_ticks AS newest WHERE newest.schedule = s.name)
+            AND t.tick < newest.tick
         ORDER BY t.tick
         LIMIT :limit::bigint
     ) AS t

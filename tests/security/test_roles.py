@@ -41,16 +41,23 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
             "select": ALL,
             "update": "status attempts scheduled_at started_at completed_at last_error lease_epoch lease_expires_at "
             "worker_id result progress",
+            "insert": "id type payload queue priority max_attempts scheduled_at unique_key tags retry_policy",
         },
         "job_attempts": {
-            "insert": "job_id epoch attempt outcome error_type message frames worker_id started_at"
+            "select": ALL,
+            "insert": "job_id epoch attempt outcome error_type message frames worker_id started_at",
         },
         "job_events": {"select": ALL, "insert": ALL},
-        "queues": {"select": ALL},
+        "queues": {"select": ALL, "update": "created_at"},
+        "schedules": {"select": ALL, "update": "last_tick look_at"},
+        "schedule_ticks": {"select": ALL, "insert": ALL},
         "workers": {"select": ALL, "insert": ALL, "update": ALL, "delete": ""},
         "duties": {"select": ALL, "update": "due_at last_run_at last_worker_id"},
         "jobplane_migrations": {"select": ALL},
+        "new_job_id": {"execute": ""},
         "prune_jobs": {"execute": ""},
+        "prune_events": {"execute": ""},
+        "prune_ticks": {"execute": ""},
     },
     "api": {
         "jobs": {
@@ -63,6 +70,8 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
         "job_events": {"select": ALL, "insert": ALL},
         "queues": {"select": ALL, "insert": ALL, "update": ALL},
         "workers": {"select": ALL},
+        "schedules": {"select": ALL, "insert": ALL, "update": ALL, "delete": ""},
+        "schedule_ticks": {"select": ALL},
         "duties": {"select": ALL},
         "jobplane_migrations": {"select": ALL},
         "new_job_id": {"execute": ""},
@@ -77,6 +86,11 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
         "job_events": {"select": ALL},
         "queues": {"select": ALL},
         "workers": {"select": ALL},
+        "schedules": {
+            "select": "name cron timezone type queue priority max_attempts unique_key tags retry_policy missed missed_cap "
+            "paused_at revision last_tick look_at created_at"
+        },
+        "schedule_ticks": {"select": ALL},
         "duties": {"select": ALL},
         "jobplane_migrations": {"select": ALL},
     },
@@ -347,7 +361,7 @@ def test_a_synchronous_client_works_as_api(guarded: Guarded) -> None:
 
 
 async def test_a_real_worker_does_all_it_does_as_worker(guarded: Guarded, journal: Journal) -> None:
-    """Completes, fails, reports progress, cancels, is rescued from, prunes, and leaves; with a history being kept."""
+    """Completes, fails, cancels, rescues, prunes, keeps to a limit, makes ticks, and leaves; with a history being kept."""
     sql = await asyncpg.connect(guarded.url)
     await sql.execute(load("history/on").numbered)
     old = await make_job(
@@ -374,6 +388,13 @@ async def test_a_real_worker_does_all_it_does_as_worker(guarded: Guarded, journa
                 "lease lost: worker dead stopped renewing it",
             )
             await until(lambda: _is_gone(queue, old))
+            await queue.limit_queue("default", 3)
+            await queue.create_schedule("pulse", "@every 1s", "work", tags=["pulse"])
+            await until(lambda: _has_completed(queue, "pulse"))
+            await queue.pause_schedule("pulse")
+            await queue.resume_schedule("pulse")
+            assert [schedule.name for schedule in await queue.list_schedules()] == ["pulse"]
+            await queue.delete_schedule("pulse")
             assert len(await queue.list_workers()) == 1
             workers[0].process.terminate()
             assert await workers[0].exit_code() == 0
@@ -470,7 +491,12 @@ async def test_functions_with_the_owners_rights_pin_where_they_look_names_up(sha
     )
     await sql.close()
 
-    assert {row["proname"] for row in functions if row["prosecdef"]} == {"enqueue_job", "prune_jobs"}
+    assert {row["proname"] for row in functions if row["prosecdef"]} == {
+        "enqueue_job",
+        "prune_events",
+        "prune_jobs",
+        "prune_ticks",
+    }
     for row in functions:
         assert "search_path=pg_catalog, pg_temp" in row["proconfig"], row["proname"]
 
@@ -623,6 +649,10 @@ def _worker(guarded: Guarded, journal: Journal) -> WorkerProcess:
 async def _is_running(queue: JobQueue, job_id: UUID) -> bool:
     job = await queue.get_job(job_id)
     return job is not None and job.status is JobStatus.RUNNING
+
+
+async def _has_completed(queue: JobQueue, tag: str) -> bool:
+    return bool((await queue.list_jobs(tag=tag, status=JobStatus.COMPLETED)).jobs)
 
 
 async def _is_gone(queue: JobQueue, job_id: UUID) -> bool:

@@ -24,6 +24,8 @@ TABLES: Final = (
     "queues",
     "workers",
     "duties",
+    "schedules",
+    "schedule_ticks",
     "jobplane_migrations",
     "job_overview",
 )
@@ -31,10 +33,18 @@ TABLES: Final = (
 FUNCTIONS: Final = (
     "enqueue_job",
     "new_job_id",
+    "prune_events",
     "prune_jobs",
+    "prune_ticks",
     "record_job_event",
     "take_priority_from_payload",
 )
+_PRUNING: Final = {
+    "prune_jobs": "job/prune",
+    "prune_events": "history/prune",
+    "prune_ticks": "schedule/prune",
+}
+"""Functions of the owner, and the statement that each is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,7 @@ def rendered(text: str, schema: str, prefix: str) -> str:
     roles = names(prefix)
     tokens = {
         **{purpose: quoted(name) for purpose, name in roles.items()},
-        "prune": _prune_body(schema),
+        **{name: _body(statement, name, schema) for name, statement in _PRUNING.items()},
         "schema": quoted(schema),
         "owner_name": roles["owner"],
         "names": _literals(roles.values()),
@@ -146,11 +156,11 @@ async def abilities(connection: Connection, schema: str) -> dict[str, list[Right
     return lacks
 
 
-def _prune_body(schema: str) -> str:
+def _body(statement: str, function: str, schema: str) -> str:
     # The statement itself stands in one file; in the function its parameters are the function's.
-    text = files("jobplane.sql").joinpath("job", "prune.sql").read_text(encoding="utf-8")
+    text = files("jobplane.sql").joinpath(f"{statement}.sql").read_text(encoding="utf-8")
     lines = [line for line in text.rstrip().splitlines() if not line.lstrip().startswith("--")]
-    body = re.sub(r"(?<![:\w]):([a-z_]+)", r"prune_jobs.\1", "\n".join(f"    {line}" for line in lines))
+    body = re.sub(r"(?<![:\w]):([a-z_]+)", rf"{function}.\1", "\n".join(f"    {line}" for line in lines))
     return body.replace("{schema}", quoted(schema))
 
 

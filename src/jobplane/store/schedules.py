@@ -13,6 +13,7 @@ from jobplane.ids import new_job_id
 from jobplane.schedule import Decision, Missed, Watched
 from jobplane.sql import SQLValue
 from jobplane.store.database import Database
+from jobplane.store.pruning import pruning
 from jobplane.store.rows import as_uuid
 
 
@@ -89,7 +90,8 @@ class ScheduleStore:
 
     async def prune(self, keep: timedelta, limit: int = 1000) -> int:
         """Delete up to `limit` ticks older than that; returns how many."""
-        return len(await self._fetch("schedule/prune", {"keep": keep.total_seconds(), "limit": limit}))
+        statement = await pruning(self._database, "schedule/prune")
+        return len(await self._database.fetch(statement, {"keep": keep.total_seconds(), "limit": limit}))
 
     async def _fetch(self, name: str, args: dict[str, SQLValue]) -> list[asyncpg.Record]:
         return await self._database.fetch(self._database.statement(name), args)

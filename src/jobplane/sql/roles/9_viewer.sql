@@ -6,5 +6,7 @@ GRANT SELECT ON TABLE {schema}.job_attempts TO {viewer};
 GRANT SELECT ON TABLE {schema}.job_events TO {viewer};
 GRANT SELECT ON TABLE {schema}.queues TO {viewer};
 GRANT SELECT ON TABLE {schema}.workers TO {viewer};
+GRANT SELECT (name, cron, timezone, type, queue, priority, max_attempts, unique_key, tags, retry_policy, missed, missed_cap, paused_at, revision, last_tick, look_at, created_at) ON TABLE {schema}.schedules TO {viewer};
+GRANT SELECT ON TABLE {schema}.schedule_ticks TO {viewer};
 GRANT SELECT ON TABLE {schema}.duties TO {viewer};
 GRANT SELECT ON TABLE {schema}.jobplane_migrations TO {viewer};

@@ -24,7 +24,7 @@ async def test_f25_ordering_keys_and_limits_under_kill_9(fault_run: FaultRun) ->
         for priority in (0, 5):
             payloads = [{"seconds": run.random.uniform(0.02, 0.1)} for _ in range(20 * most * share)]
             await run.client.enqueue_many(
-                jobs_of("work", payloads, queue=queue, priority=priority, max_attempts=1000)
+                jobs_of("work", payloads, queue=queue, priority=priority, max_attempts=100)
             )
     queues = ",".join(f"{queue}:{most}" for queue, most in run.limits.items())
     spared = run.spawn(JOBPLANE_QUEUES=queues)

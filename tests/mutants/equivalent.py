@@ -11,9 +11,12 @@ _BOUNDARY = "a moment of a clock that counts nanoseconds: nobody meets it exactl
 _TWICE = "looked at twice, under the row's lock: only without both looks is anything wrong"
 
 EQUIVALENT: Final[Mapping[str, str]] = {
+    "job/finish: COALESCE(frames, '[]') -> frames": "what is recorded is an error, which has frames",
+    "job/claim: , due.id #1 -> nothing": "the index that the claim walks ends with the id; tests/plans pin the walk",
     "job/finish: WHEN verdict.status = 'pending' -> true (#2)": "only another round has a delay",
     "job/rescue: WHERE job.status = 'running' -> true": _TWICE,
     "job/rescue: AND job.status = 'running' -> true": _TWICE,
+    "job/rescue: AND job.lease_expires_at < now(): < -> <=": _TWICE,
     "job/rescue: AND job.lease_expires_at < now() -> true (#2)": _TWICE,
     "job/rescue: AND job.lease_expires_at < now(): < -> <= (#2)": _TWICE,
     "jobplane.retry: without case _ in `match wire.kind:`": "falling out of the match returns None too",

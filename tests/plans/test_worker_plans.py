@@ -184,7 +184,7 @@ async def test_a_look_for_due_schedules_reads_those_alone(thousand_schedules: SQ
 
     assert plan.indexes == {"idx_schedules_look_at"}, plan.text
     assert "Sort" not in plan.nodes
-    assert plan.buffers < 20
+    assert plan.buffers < 40
 
 
 @in_each_mode
@@ -208,7 +208,7 @@ async def test_a_tick_finds_its_schedule_by_the_key(thousand_schedules: SQL, mod
 
     assert plan.indexes == {"schedules_pkey"}, plan.text
     assert plan.scans("schedules") == {"ModifyTable", "Index Scan"}
-    assert plan.buffers < 200
+    assert plan.buffers < 500, "a tick, a job in all its indexes, and the schedule moved on"
 
 
 @in_each_mode

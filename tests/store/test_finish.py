@@ -157,6 +157,20 @@ async def test_complete_ends_many_claims_and_returns_only_those_that_were_still_
     assert rows[0]["lease_expires_at"] is None
 
 
+@every_outcome
+async def test_what_an_earlier_run_left_stays_until_something_takes_its_place(
+    store: Store, sql: SQL, outcome: Outcome
+) -> None:
+    job_id = await make_job(sql, RUNNING, result={"old": 1}, last_error="old")
+
+    await store.finish([(await claim_of(sql, job_id), outcome)])
+
+    row = await row_of(sql, job_id)
+    kept = not (isinstance(outcome, Completed) and outcome.result)
+    assert json.loads(row["result"]) == ({"old": 1} if kept else {"a": 1})
+    assert row["last_error"] == ("ValueError: no good" if getattr(outcome, "error", None) else "old")
+
+
 async def test_a_job_that_is_not_named_is_left_alone_whatever_its_epoch(store: Store, sql: SQL) -> None:
     named, other = [await make_job(sql, RUNNING) for _ in range(2)]
     before = await row_of(sql, other)

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,12 +34,19 @@ def pgbouncer() -> str:
 
 
 @contextmanager
-def pooled(server_url: str, users: Mapping[str, str], folder: Path, size: int) -> Iterator[int]:
+def pooled(server_url: str, users: Mapping[str, str], size: int) -> Iterator[int]:
     """Run it with at most `size` server connections for each user and database; gives the port."""
-    program, server, port = pgbouncer(), urlsplit(server_url), _free_port()
-    folder.mkdir(exist_ok=True)
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(parent.stat().st_mode | 0o055)  # for the account that it runs as
+    # Not in pytest's folders, which are private: the account that it runs as must be able to enter.
+    with tempfile.TemporaryDirectory(prefix="jobplane-pooler-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield from _running(pgbouncer(), server_url, users, folder, size)
+
+
+def _running(
+    program: str, server_url: str, users: Mapping[str, str], folder: Path, size: int
+) -> Iterator[int]:
+    server, port = urlsplit(server_url), _free_port()
     (folder / "users.txt").write_text("".join(f'"{name}" "{word}"\n' for name, word in users.items()))
     (folder / "pgbouncer.ini").write_text(f"""
 [databases]

@@ -46,15 +46,17 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
             "select": ALL,
             "insert": "job_id epoch attempt outcome error_type message frames worker_id started_at",
         },
-        "job_events": {"select": ALL, "insert": ALL, "delete": ""},
+        "job_events": {"select": ALL, "insert": ALL},
         "queues": {"select": ALL, "update": "created_at"},
         "schedules": {"select": ALL},
-        "schedule_ticks": {"select": ALL, "delete": ""},
+        "schedule_ticks": {"select": ALL},
         "workers": {"select": ALL, "insert": ALL, "update": ALL, "delete": ""},
         "duties": {"select": ALL, "update": "due_at last_run_at last_worker_id"},
         "jobplane_migrations": {"select": ALL},
-        "prune_jobs": {"execute": ""},
         "make_ticks": {"execute": ""},
+        "prune_jobs": {"execute": ""},
+        "prune_events": {"execute": ""},
+        "prune_ticks": {"execute": ""},
     },
     "api": {
         "jobs": {
@@ -66,9 +68,9 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
         "job_attempts": {"select": ALL},
         "job_events": {"select": ALL, "insert": ALL},
         "queues": {"select": ALL, "insert": ALL, "update": ALL},
+        "workers": {"select": ALL},
         "schedules": {"select": ALL, "insert": ALL, "update": ALL, "delete": ""},
         "schedule_ticks": {"select": ALL},
-        "workers": {"select": ALL},
         "duties": {"select": ALL},
         "jobplane_migrations": {"select": ALL},
         "new_job_id": {"execute": ""},
@@ -82,12 +84,12 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
         "job_attempts": {"select": ALL},
         "job_events": {"select": ALL},
         "queues": {"select": ALL},
+        "workers": {"select": ALL},
         "schedules": {
             "select": "name cron timezone type queue priority max_attempts unique_key tags retry_policy missed missed_cap "
             "paused_at revision last_tick look_at created_at"
         },
         "schedule_ticks": {"select": ALL},
-        "workers": {"select": ALL},
         "duties": {"select": ALL},
         "jobplane_migrations": {"select": ALL},
     },
@@ -358,7 +360,7 @@ def test_a_synchronous_client_works_as_api(guarded: Guarded) -> None:
 
 
 async def test_a_real_worker_does_all_it_does_as_worker(guarded: Guarded, journal: Journal) -> None:
-    """Completes, fails, reports progress, cancels, is rescued from, prunes, and leaves; with a history being kept."""
+    """Completes, fails, cancels, rescues, prunes, keeps to a limit, makes ticks, and leaves; with a history being kept."""
     sql = await asyncpg.connect(guarded.url)
     await sql.execute(load("history/on").numbered)
     old = await make_job(
@@ -385,12 +387,13 @@ async def test_a_real_worker_does_all_it_does_as_worker(guarded: Guarded, journa
                 "lease lost: worker dead stopped renewing it",
             )
             await until(lambda: _is_gone(queue, old))
-            await queue.limit_queue("default", 1)
-            limited = [await queue.enqueue("work") for _ in range(3)]
-            assert [(await queue.wait(one.id, 20)).status for one in limited] == [JobStatus.COMPLETED] * 3
-            await queue.create_schedule("each-second", "@every 1s", "work")
-            await until(lambda: _has_ticked(queue))
-            await queue.delete_schedule("each-second")
+            await queue.limit_queue("default", 3)
+            await queue.create_schedule("pulse", "@every 1s", "work", tags=["pulse"])
+            await until(lambda: _has_completed(queue, "pulse"))
+            await queue.pause_schedule("pulse")
+            await queue.resume_schedule("pulse")
+            assert [schedule.name for schedule in await queue.list_schedules()] == ["pulse"]
+            await queue.delete_schedule("pulse")
             assert len(await queue.list_workers()) == 1
             workers[0].process.terminate()
             assert await workers[0].exit_code() == 0
@@ -490,7 +493,9 @@ async def test_functions_with_the_owners_rights_pin_where_they_look_names_up(sha
     assert {row["proname"] for row in functions if row["prosecdef"]} == {
         "enqueue_job",
         "make_ticks",
+        "prune_events",
         "prune_jobs",
+        "prune_ticks",
     }
     for row in functions:
         assert "search_path=pg_catalog, pg_temp" in row["proconfig"], row["proname"]
@@ -637,11 +642,6 @@ async def _jobplane(*args: str, url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def _has_ticked(queue: JobQueue) -> bool:
-    page = await queue.list_jobs(tag="schedule:each-second", status="completed")
-    return bool(page.jobs)
-
-
 def _worker(guarded: Guarded, journal: Journal) -> WorkerProcess:
     return WorkerProcess(guarded.url_of("worker"), journal, {"JOBPLANE_KEEP_COMPLETED": "86400"})
 
@@ -649,6 +649,10 @@ def _worker(guarded: Guarded, journal: Journal) -> WorkerProcess:
 async def _is_running(queue: JobQueue, job_id: UUID) -> bool:
     job = await queue.get_job(job_id)
     return job is not None and job.status is JobStatus.RUNNING
+
+
+async def _has_completed(queue: JobQueue, tag: str) -> bool:
+    return bool((await queue.list_jobs(tag=tag, status=JobStatus.COMPLETED)).jobs)
 
 
 async def _is_gone(queue: JobQueue, job_id: UUID) -> bool:

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
@@ -72,13 +71,11 @@ async def admin(guarded: Guarded) -> AsyncIterator[SQL]:
 
 
 @pytest.fixture
-def through_pooler(
-    guarded: Guarded, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Callable[[str], str]]:
+def through_pooler(guarded: Guarded, request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
     """URLs of logins through PgBouncer; the parameter is how many server connections each may have."""
     size = int(getattr(request, "param", 3))
     users = {f"{guarded.role(purpose)}_login": PASSWORD for purpose in LOGINS}
-    with pooled(guarded.url, users, tmp_path / "pgbouncer", size) as port:
+    with pooled(guarded.url, users, size) as port:
 
         def url(purpose: str) -> str:
             parts = urlsplit(guarded.url_of(purpose))
@@ -235,7 +232,7 @@ async def test_row_security_leaves_the_plans_of_workers_alone(guarded: Guarded) 
         "job/claim": {"lease": 45.0, "worker_id": "w", "queue": "default", "types": ["work"], "limit": 10},
         "job/complete": {"ids": [], "epochs": []},
         "job/renew": {"ids": [], "epochs": [], "lease": 45.0},
-        "job/rescue": {"limit": 500},
+        "job/rescue": {"limit": 500, "crash_limit": 3},
     }
     without = {
         name: await explain_statement(login, load(name), values, "generic") for name, values in args.items()

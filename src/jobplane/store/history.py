@@ -18,6 +18,7 @@ from jobplane.store.connecting import connect
 from jobplane.store.database import Database
 from jobplane.store.failures import translated
 from jobplane.store.locks import BRIEF_LOCKS, taking_locks
+from jobplane.store.owners import pruning
 from jobplane.store.rows import as_uuid
 
 AT_A_TIME: Final = 2000
@@ -70,7 +71,7 @@ class HistoryStore:
 
     async def prune(self, keep: timedelta, limit: int = 50_000) -> int:
         """Delete up to `limit` transitions that are older than `keep`; returns how many."""
-        statement = self._database.statement("history/prune")
+        statement = await pruning(self._database, "history/prune")
         return len(await self._database.fetch(statement, {"keep": keep.total_seconds(), "limit": limit}))
 
     @asynccontextmanager

@@ -22,10 +22,10 @@ TABLES: Final = (
     "job_attempts",
     "job_events",
     "queues",
-    "schedules",
-    "schedule_ticks",
     "workers",
     "duties",
+    "schedules",
+    "schedule_ticks",
     "jobplane_migrations",
     "job_overview",
 )
@@ -34,10 +34,19 @@ FUNCTIONS: Final = (
     "enqueue_job",
     "make_ticks",
     "new_job_id",
+    "prune_events",
     "prune_jobs",
+    "prune_ticks",
     "record_job_event",
     "take_priority_from_payload",
 )
+_OWNERS: Final = {
+    "make_ticks": "schedule/tick",
+    "prune_jobs": "job/prune",
+    "prune_events": "history/prune",
+    "prune_ticks": "schedule/prune",
+}
+"""Functions of the owner, and the statement that each is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +90,7 @@ def rendered(text: str, schema: str, prefix: str) -> str:
     roles = names(prefix)
     tokens = {
         **{purpose: quoted(name) for purpose, name in roles.items()},
-        "prune": _body_of("job/prune", "prune_jobs", schema),
-        "tick": _body_of("schedule/tick", "make_ticks", schema),
+        **{name: _body(statement, name, schema) for name, statement in _OWNERS.items()},
         "schema": quoted(schema),
         "owner_name": roles["owner"],
         "names": _literals(roles.values()),
@@ -150,7 +158,7 @@ async def abilities(connection: Connection, schema: str) -> dict[str, list[Right
     return lacks
 
 
-def _body_of(statement: str, function: str, schema: str) -> str:
+def _body(statement: str, function: str, schema: str) -> str:
     # The statement itself stands in one file; in the function its parameters are the function's.
     text = files("jobplane.sql").joinpath(f"{statement}.sql").read_text(encoding="utf-8")
     lines = [line for line in text.rstrip().splitlines() if not line.lstrip().startswith("--")]

@@ -11,8 +11,9 @@ import asyncpg
 
 from jobplane.ids import new_job_id
 from jobplane.schedule import Decision, Missed, Watched
-from jobplane.sql import SQLValue, load
+from jobplane.sql import SQLValue
 from jobplane.store.database import Database
+from jobplane.store.owners import pruning, ticking
 from jobplane.store.rows import as_uuid
 
 
@@ -66,13 +67,8 @@ class ScheduleStore:
     async def tick(self, decisions: Sequence[Decision]) -> list[Ticked]:
         """Make the ticks that were decided on, but for those that another scheduler made, and their jobs."""
         wanted = [(decision.watched, tick) for decision in decisions for tick in decision.ticks]
-        # Under the role of a worker, which may not make jobs, its owner's function does the same.
-        may = (await self._fetch("job/may_insert", {}))[0]["may"]
-        statement = self._database.statement("schedule/tick")
-        if not may:
-            statement = load("roles/tick", self._database.settings.schema, verb="schedule/tick")
         rows = await self._database.fetch(
-            statement,
+            await ticking(self._database),
             {
                 "names": [watched.name for watched, _ in wanted],
                 "revisions": [watched.revision for watched, _ in wanted],
@@ -94,7 +90,8 @@ class ScheduleStore:
 
     async def prune(self, keep: timedelta, limit: int = 1000) -> int:
         """Delete up to `limit` ticks older than that; returns how many."""
-        return len(await self._fetch("schedule/prune", {"keep": keep.total_seconds(), "limit": limit}))
+        statement = await pruning(self._database, "schedule/prune")
+        return len(await self._database.fetch(statement, {"keep": keep.total_seconds(), "limit": limit}))
 
     async def _fetch(self, name: str, args: dict[str, SQLValue]) -> list[asyncpg.Record]:
         return await self._database.fetch(self._database.statement(name), args)

@@ -17,9 +17,10 @@ from jobplane.job import Claim, JobStatus
 from jobplane.outcome import Cancelled, Completed, Failed, Outcome, Released, Rescheduled, Snoozed
 from jobplane.payload import encode_json
 from jobplane.settings import WorkerSettings
-from jobplane.sql import SQLValue, channel, load
+from jobplane.sql import SQLValue, channel
 from jobplane.store.database import Database, Lane
 from jobplane.store.limited import LimitedQueues
+from jobplane.store.owners import pruning
 from jobplane.store.rows import as_uuid, claims_of
 
 _id = attrgetter("id")
@@ -211,11 +212,7 @@ class Store:
 
     async def prune(self, settings: WorkerSettings, limit: int = 1000) -> int:
         """Delete up to `limit` ended jobs past their retention; returns how many."""
-        # Under the role of a worker, which may not delete, its owner's function does the same.
-        may = (await self._over.fetch(self.database.statement("job/may_delete"), {}))[0]["may"]
-        statement = self.database.statement("job/prune")
-        if not may:
-            statement = load("roles/prune", self.database.settings.schema, verb="job/prune")
+        statement = await pruning(self.database, "job/prune")
         values = statement.positions(
             {
                 "keep_completed": settings.keep_completed.total_seconds(),

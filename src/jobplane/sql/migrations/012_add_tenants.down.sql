@@ -12,6 +12,8 @@ DROP POLICY IF EXISTS all_tenants ON {schema}.job_attempts;
 DROP POLICY IF EXISTS own_tenant ON {schema}.jobs;
 DROP POLICY IF EXISTS all_tenants ON {schema}.jobs;
 DROP FUNCTION IF EXISTS {schema}.prune_jobs(double precision, double precision, double precision, bigint);
+DROP FUNCTION IF EXISTS {schema}.prune_events(double precision, bigint);
+DROP FUNCTION IF EXISTS {schema}.prune_ticks(double precision, bigint);
 DROP VIEW {schema}.job_overview;
 DROP FUNCTION {schema}.enqueue_job(text, jsonb, interval, integer, integer, text, timestamptz, text, boolean, text);
 ALTER TABLE {schema}.jobs DROP COLUMN tenant;

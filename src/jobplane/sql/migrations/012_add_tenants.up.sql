@@ -2,7 +2,8 @@
 -- the column is added without a look at the rows.
 ALTER TABLE {schema}.jobs ADD COLUMN IF NOT EXISTS tenant text;
 
--- The same function with a tenant at its end. A call with the old arguments means what it meant.
+-- The same function with a tenant at its end. A call with the old arguments means what it meant, so nobody is left
+-- behind; oldest code: 008.
 DROP FUNCTION {schema}.enqueue_job(text, jsonb, interval, integer, integer, text, timestamptz, text, boolean);
 CREATE FUNCTION {schema}.enqueue_job(
     type text,

@@ -10,6 +10,6 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-{tick};
+{make_ticks};
 END $$;
 ALTER FUNCTION {schema}.make_ticks OWNER TO {owner};

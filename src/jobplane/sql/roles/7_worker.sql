@@ -2,18 +2,16 @@
 GRANT USAGE ON SCHEMA {schema} TO {worker};
 GRANT SELECT ON TABLE {schema}.jobs TO {worker};
 GRANT UPDATE (status, attempts, scheduled_at, started_at, completed_at, last_error, lease_epoch, lease_expires_at, worker_id, result, progress) ON TABLE {schema}.jobs TO {worker};
-GRANT INSERT (job_id, epoch, attempt, outcome, error_type, message, frames, worker_id, started_at) ON TABLE {schema}.job_attempts TO {worker};
--- How often a job's workers died with it.
 GRANT SELECT ON TABLE {schema}.job_attempts TO {worker};
+GRANT INSERT (job_id, epoch, attempt, outcome, error_type, message, frames, worker_id, started_at) ON TABLE {schema}.job_attempts TO {worker};
 -- Where a history is kept, its trigger writes with the rights of whoever changes a job, and counts on from the last.
--- Old transitions are pruned.
-GRANT SELECT, INSERT, DELETE ON TABLE {schema}.job_events TO {worker};
--- Whoever locks the row of a limited queue must be allowed to change something of it: of no consequence.
+GRANT SELECT, INSERT ON TABLE {schema}.job_events TO {worker};
 GRANT SELECT ON TABLE {schema}.queues TO {worker};
+-- Claims from a queue with a limit lock its row, for which PostgreSQL asks for UPDATE of some column: this one says nothing.
 GRANT UPDATE (created_at) ON TABLE {schema}.queues TO {worker};
--- Which schedules are due. Their ticks and jobs are made by the owner's function; old ticks are pruned.
+-- Which schedules are due; their ticks and jobs are made by the owner's function.
 GRANT SELECT ON TABLE {schema}.schedules TO {worker};
-GRANT SELECT, DELETE ON TABLE {schema}.schedule_ticks TO {worker};
+GRANT SELECT ON TABLE {schema}.schedule_ticks TO {worker};
 GRANT EXECUTE ON FUNCTION {schema}.make_ticks TO {worker};
 -- Its own register: a worker that leaves takes its row away, and those of workers long dead.
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {schema}.workers TO {worker};
@@ -21,3 +19,5 @@ GRANT SELECT ON TABLE {schema}.duties TO {worker};
 GRANT UPDATE (due_at, last_run_at, last_worker_id) ON TABLE {schema}.duties TO {worker};
 GRANT SELECT ON TABLE {schema}.jobplane_migrations TO {worker};
 GRANT EXECUTE ON FUNCTION {schema}.prune_jobs TO {worker};
+GRANT EXECUTE ON FUNCTION {schema}.prune_events TO {worker};
+GRANT EXECUTE ON FUNCTION {schema}.prune_ticks TO {worker};

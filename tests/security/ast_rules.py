@@ -33,6 +33,7 @@ ALLOWED: Final[Mapping[tuple[str, str], str]] = {
     ("store/listener.py", "PING"): "a constant of the code",
     ("store/history.py", "statement"): "a Statement, chosen by its name",
     ("store/history.py", "text"): "the text of a Statement",
+    ("store/schedules.py", "await"): "one of two Statements",
     ("store/schedules.py", "statement"): "one of two Statements",
     (
         "store/script.py",

@@ -168,7 +168,7 @@ async def test_it_reads_only_and_a_role_that_may_only_read_will_do(
         await sql.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA control_plane TO {role}")
         url = f"postgresql://{role}:auditor@{database_url.rpartition('@')[2]}"
 
-        ended = await cli.run("verify", "--database-url", url)
+        ended = await cli.run("verify", DATABASE_URL=url)
 
         assert (ended.code, ended.err) == (0, "")
         assert "nothing is wrong" in ended.out

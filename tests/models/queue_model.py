@@ -14,6 +14,8 @@ from uuid import UUID
 from jobplane.outcome import Cancelled, Completed, Failed, Outcome, Released, Rescheduled, Snoozed
 
 ENDED: Final = ("completed", "failed", "cancelled")
+CRASH_LIMIT: Final = 3
+"""As Store.rescue has it by default."""
 
 
 @dataclass
@@ -70,6 +72,15 @@ class AttemptRow:
     started_at: datetime | None
 
 
+@dataclass(frozen=True)
+class Crash:
+    """When a claim ended with its worker."""
+
+    job_id: UUID
+    worker_id: str | None
+    at: datetime
+
+
 @dataclass
 class QueueModel:
     """All rows, and the time."""
@@ -77,6 +88,7 @@ class QueueModel:
     now: datetime
     rows: dict[UUID, Row] = field(default_factory=dict)
     attempts: set[AttemptRow] = field(default_factory=set)
+    crashes: list[Crash] = field(default_factory=list)
     paused: set[str] = field(default_factory=set)
     enqueued: int = 0
     pruned: int = 0
@@ -208,9 +220,10 @@ class QueueModel:
         }
 
     def rescue(self, chosen: Iterable[UUID]) -> None:
-        """Take jobs back from their holders; the attempt stays counted (I6)."""
-        for job_id in chosen:
-            row = self.rows[job_id]
+        """Take jobs back from their holders; the attempt stays counted (I6), but for a last one lost in company."""
+        lost = [self.rows[job_id] for job_id in chosen]
+        verdicts = {row.id: self._verdict_on(row) for row in lost}  # all by what was there before
+        for row in lost:
             row.last_error = f"lease lost: worker {row.worker_id} stopped renewing it"
             self.attempts.add(
                 AttemptRow(
@@ -224,12 +237,35 @@ class QueueModel:
                     row.started_at,
                 )
             )
-            if row.cancel_requested_at is not None:
-                self._end(row, "cancelled")
-            elif row.attempts >= row.max_attempts:
-                self._end(row, "failed")
-            else:
+            self.crashes.append(Crash(row.id, row.worker_id, self.now))
+            if verdicts[row.id] == "pending":
                 row.status, row.lease_expires_at = "pending", None
+                row.attempts = min(row.attempts, row.max_attempts - 1)
+            else:
+                self._end(row, verdicts[row.id])
+
+    def _verdict_on(self, row: Row) -> str:
+        # A crash ends a job only where it ran alone, or may run once at most (decision 9).
+        if row.cancel_requested_at is not None:
+            return "cancelled"
+        if row.max_attempts == 1:
+            return "failed"
+        lately = [
+            crash
+            for crash in self.crashes
+            if crash.job_id == row.id and crash.at > self.now - timedelta(days=1)
+        ]
+        if row.attempts < row.max_attempts and len(lately) + 1 < CRASH_LIMIT:
+            return "pending"
+        company = any(
+            other.status == "running" and other.worker_id == row.worker_id and other is not row
+            for other in self.rows.values()
+        )
+        assert row.started_at is not None  # it runs
+        before = any(
+            crash.worker_id == row.worker_id and crash.at >= row.started_at for crash in self.crashes
+        )
+        return "pending" if company or before else "failed"
 
     def prunable(self, keep: dict[str, timedelta]) -> set[UUID]:
         """Ended longer ago than their status is kept; a job due later than that counts from its due time."""
@@ -246,6 +282,7 @@ class QueueModel:
         for job_id in chosen:
             del self.rows[job_id]
         self.attempts = {attempt for attempt in self.attempts if attempt.job_id not in chosen}
+        self.crashes = [crash for crash in self.crashes if crash.job_id not in chosen]
         self.pruned += len(chosen)
 
     def holders(self, unique_key: str) -> Sequence[Row]:

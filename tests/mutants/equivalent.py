@@ -15,10 +15,9 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "job/claim: , due.id #1 -> nothing": "the index that the claim walks ends with the id; tests/plans pin the walk",
     "job/finish: WHEN verdict.status = 'pending' -> true (#2)": "only another round has a delay",
     "job/rescue: WHERE job.status = 'running' -> true": _TWICE,
-    "job/rescue: AND job.status = 'running' -> true": _TWICE,
     "job/rescue: AND job.lease_expires_at < now(): < -> <=": _TWICE,
-    "job/rescue: AND job.lease_expires_at < now() -> true (#2)": _TWICE,
-    "job/rescue: AND job.lease_expires_at < now(): < -> <= (#2)": _TWICE,
+    "job/rescue: AND job.lease_expires_at < CASE job.status WHEN 'running' THEN now() END -> true": _TWICE,
+    "job/rescue: AND job.lease_expires_at < CASE job.status WHEN 'running' THEN now() END: < -> <=": _TWICE,
     "jobplane.retry: without case _ in `match wire.kind:`": "falling out of the match returns None too",
     "jobplane.worker.executor: condition turned in `if TYPE_CHECKING:`": "an import for the type checker alone",
     "jobplane.worker.executor: 'Awaitable[object]' -> 'XXAwaitable[object]' in "

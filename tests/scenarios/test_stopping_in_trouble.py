@@ -101,7 +101,7 @@ async def test_a_signal_during_the_start_ends_the_process_without_a_trace(
 
     for step in range(10):
         worker = spawn_worker(JOBPLANE_QUEUES="another:1")
-        await until(lambda worker=worker, step=step: _has_used(worker, 0.06 * step))  # type: ignore[misc]
+        await until(lambda worker=worker, step=step: _has_come(queue, worker, 0.06 * step))  # type: ignore[misc]
         worker.signal(signal.SIGTERM)
         codes.append(await worker.exit_code(10))
         assert "Traceback" not in worker.log.read_text()
@@ -120,7 +120,7 @@ async def _nobody_lives(queue: JobQueue) -> bool:
     return await queue.list_workers() == []
 
 
-async def _has_used(worker: WorkerProcess, cpu_seconds: float) -> bool:
-    """How far it has come, whatever else this machine does meanwhile."""
+async def _has_come(queue: JobQueue, worker: WorkerProcess, cpu_seconds: float) -> bool:
+    """So far, whatever else this machine does meanwhile; or to the end of its start, where the machine is quick."""
     ticks = worker.cpu_seconds()
-    return ticks is None or ticks >= cpu_seconds
+    return ticks is None or ticks >= cpu_seconds or bool(await queue.list_workers())

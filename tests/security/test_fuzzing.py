@@ -235,7 +235,8 @@ def test_due_times_that_are_accepted_can_be_sent(when: object) -> None:
         job = new_job("work", {}, {"scheduled_at": due})
         sent = parameters_of(job)["scheduled_at"]
         assert isinstance(sent, datetime)
-        assert sent.astimezone(UTC) == sent
+        # As moments: an hour that comes twice is never equal to that of another zone (PEP 495).
+        assert sent.astimezone(UTC).timestamp() == sent.timestamp()
         assert (sent - datetime.fromisoformat("2000-01-01T00:00:00Z")) < timedelta(days=400 * 366)
 
 

@@ -44,7 +44,7 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
         },
         "job_attempts": {
             "select": ALL,
-            "insert": "job_id epoch attempt outcome error_type message frames worker_id started_at",
+            "insert": "job_id epoch attempt outcome error_type message frames worker_id started_at ended_at",
         },
         "job_events": {"select": ALL, "insert": ALL},
         "queues": {"select": ALL, "update": "created_at"},

@@ -59,8 +59,8 @@ rescued AS (
 ),
 recorded AS (
     INSERT INTO {schema}.job_attempts
-        (job_id, epoch, attempt, outcome, error_type, message, worker_id, started_at)
-    SELECT id, lease_epoch, attempt, 'crashed', 'LeaseLost', last_error, worker_id, started_at
+        (job_id, epoch, attempt, outcome, error_type, message, worker_id, started_at, ended_at)
+    SELECT id, lease_epoch, attempt, 'crashed', 'LeaseLost', last_error, worker_id, started_at, now()
     FROM rescued
 )
 SELECT id, status, queue FROM rescued

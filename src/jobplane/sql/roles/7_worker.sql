@@ -3,7 +3,7 @@ GRANT USAGE ON SCHEMA {schema} TO {worker};
 GRANT SELECT ON TABLE {schema}.jobs TO {worker};
 GRANT UPDATE (status, attempts, scheduled_at, started_at, completed_at, last_error, lease_epoch, lease_expires_at, worker_id, result, progress) ON TABLE {schema}.jobs TO {worker};
 GRANT SELECT ON TABLE {schema}.job_attempts TO {worker};
-GRANT INSERT (job_id, epoch, attempt, outcome, error_type, message, frames, worker_id, started_at) ON TABLE {schema}.job_attempts TO {worker};
+GRANT INSERT (job_id, epoch, attempt, outcome, error_type, message, frames, worker_id, started_at, ended_at) ON TABLE {schema}.job_attempts TO {worker};
 -- Where a history is kept, its trigger writes with the rights of whoever changes a job, and counts on from the last.
 GRANT SELECT, INSERT ON TABLE {schema}.job_events TO {worker};
 GRANT SELECT ON TABLE {schema}.queues TO {worker};

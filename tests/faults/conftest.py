@@ -43,7 +43,13 @@ def durable_url() -> Iterator[str]:
     bin_dir = os.environ.get("JOBPLANE_TEST_BIN_DIR")
     with tempfile.TemporaryDirectory(prefix="jobplane-faults-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        settings = {"max_connections": "200", "log_lock_waits": "on", "deadlock_timeout": "200ms"}
+        settings = {
+            "max_connections": "200",
+            "log_lock_waits": "on",
+            "deadlock_timeout": "200ms",
+            # As often, against the length of a run, as every minute is against hours.
+            "autovacuum_naptime": "5s",
+        }
         server = EmbeddedServer(
             Path(folder) / "data", bin_dir=Path(bin_dir) if bin_dir else None, settings=settings
         )

@@ -62,6 +62,11 @@ def server_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def template(server_url: str) -> Iterator[str]:
     """The name of a migrated database to clone."""
+    yield from make_template(server_url)
+
+
+def make_template(server_url: str) -> Iterator[str]:
+    """A migrated database to clone, on any server, for as long as the fixture lives."""
     name = f"jobplane_template_{uuid.uuid4().hex[:12]}"
 
     async def make() -> None:

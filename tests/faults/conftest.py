@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobplane.embedded import EmbeddedServer
-from tests.conftest import _administer
+from tests.conftest import _administer, make_template
 from tests.faults import bugs
 from tests.faults.report import Report, line, markdown
 from tests.faults.run import FaultRun
@@ -61,6 +61,12 @@ def durable_url() -> Iterator[str]:
 def server_url(durable_url: str) -> str:
     """The fault suite's tests use the durable server throughout."""
     return durable_url
+
+
+@pytest.fixture(scope="session")
+def template(durable_url: str) -> Iterator[str]:
+    """As for other tests, on the durable server: fixtures of a session are kept apart by where they are defined."""
+    yield from make_template(durable_url)
 
 
 @pytest.fixture

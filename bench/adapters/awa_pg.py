@@ -15,6 +15,7 @@ from bench.harness.adapter import (
     PRIORITIES,
     PROJECT,
     QUEUES,
+    WAIT,
     Arrivals,
     Tally,
     begin,
@@ -82,6 +83,11 @@ async def drain(url: str, jobs: int) -> dict[str, float]:
     return await _drain(url, jobs, ["default"])
 
 
+async def waits(url: str, jobs: int) -> dict[str, float]:
+    """As `drain`, of jobs that take a millisecond."""
+    return await _drain(url, jobs, ["default"], WAIT)
+
+
 async def queues(url: str, jobs: int) -> dict[str, float]:
     """The same over ten queues."""
     return await _drain(url, jobs, NAMES)
@@ -124,11 +130,13 @@ async def _pickup(
     return await arrivals.figures()
 
 
-async def _drain(url: str, jobs: int, names: list[str]) -> dict[str, float]:
+async def _drain(url: str, jobs: int, names: list[str], seconds: float = 0.0) -> dict[str, float]:
     tally = Tally(jobs)
     client = AsyncClient(url, 20)
 
     async def handle(_job: object) -> None:
+        if seconds:
+            await asyncio.sleep(seconds)
         tally.add()
 
     client.task(Noop, queue=names[0])(handle)
@@ -182,6 +190,7 @@ if __name__ == "__main__":
             "queues": queues,
             "pickup": pickup,
             "pickup1000": pickup1000,
+            "waits": waits,
         },
         {"schema": schema, "waiting": waiting, "spread": spread, "future": future},
     )

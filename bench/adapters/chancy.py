@@ -14,6 +14,7 @@ from bench.harness.adapter import (
     PRIORITIES,
     PROJECT,
     QUEUES,
+    WAIT,
     Arrivals,
     Tally,
     begin,
@@ -35,10 +36,13 @@ FROM generate_series(1, %(jobs)s)
 """
 
 handlers: list[Callable[[float], None]] = []
+waiting_for = [0.0]
 
 
-async def noop(sent: float = 0.0, project_id: str = "", size: int = 0) -> None:  # noqa: ARG001 - the payload
+async def noop(sent: float = 0.0, project_id: str = "", size: int = 0) -> None:
     """The job; chancy finds it by name, so what it tells goes through the module."""
+    if waiting_for[0]:
+        await asyncio.sleep(waiting_for[0])
     handlers[0](sent)
 
 
@@ -78,6 +82,12 @@ async def drain(url: str, jobs: int) -> dict[str, float]:
         await _work(chancy, lambda _sent: tally.add())
         await tally.drained()
         return watch.per(jobs)
+
+
+async def waits(url: str, jobs: int) -> dict[str, float]:
+    """As `drain`, of jobs that take a millisecond."""
+    waiting_for[0] = WAIT
+    return await drain(url, jobs)
 
 
 async def pickup(url: str, jobs: int) -> dict[str, float]:
@@ -173,6 +183,7 @@ if __name__ == "__main__":
             "queues": drain,
             "pickup": pickup,
             "pickup1000": pickup1000,
+            "waits": waits,
         },
         {"schema": schema, "waiting": waiting, "spread": spread, "future": future, "finished": finished},
     )

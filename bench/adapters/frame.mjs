@@ -7,6 +7,7 @@ export const PROJECT = "0190b0c2-7f6e-7c3e-8a53-0123456789ab";
 export const PAYLOAD = { project_id: PROJECT, size: 12345678 };
 export const QUEUES = 10;
 export const PRIORITIES = 5;
+export const WAIT = 1; // milliseconds that a job of `waits` takes
 const TASKS = 100;
 const PATIENCE = 20_000;
 const CHUNK = 5_000;

@@ -1,6 +1,6 @@
 // graphile-worker with what its page on performance names: a local queue, completions gathered, a pool to match.
 import {
-  Arrivals, PAYLOAD, PRIORITIES, QUEUES, Tally, begin, inChunks, load, paced, runAdapter, steady, together,
+  Arrivals, PAYLOAD, PRIORITIES, QUEUES, Tally, WAIT, begin, inChunks, load, paced, runAdapter, sleep, steady, together,
 } from "./frame.mjs";
 
 const { Logger, makeWorkerUtils, run } = await load("graphile-worker");
@@ -62,9 +62,12 @@ const insert = (utils, jobs, more = () => ({})) =>
     utils.addJobs(numbers.map((number) => ({ identifier: "noop", payload: PAYLOAD, ...more(number) }))),
   );
 
-async function drainTasks(url, jobs, names) {
+async function drainTasks(url, jobs, names, wait = 0) {
   const tally = new Tally(jobs);
-  const noop = async () => tally.add();
+  const noop = async () => {
+    if (wait) await sleep(wait);
+    tally.add();
+  };
   const per = await begin();
   await work(url, Object.fromEntries(names.map((name) => [name, noop])));
   await tally.drained();
@@ -109,6 +112,7 @@ await runAdapter(
     bulk,
     drain: (url, jobs) => drainTasks(url, jobs, ["noop"]),
     queues: (url, jobs) => drainTasks(url, jobs, names),
+    waits: (url, jobs) => drainTasks(url, jobs, ["noop"], WAIT),
     pickup,
     pickup1000,
   },

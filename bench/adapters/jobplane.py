@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from bench.adapters.ground import GROUNDS
+from bench.adapters.producer import RATE, start_producer
 from bench.harness.adapter import (
     PROJECT,
     QUEUES,
+    WAIT,
     Arrivals,
     Tally,
     begin,
@@ -18,6 +21,9 @@ from bench.harness.adapter import (
 )
 from jobplane import JobQueue, Worker
 from jobplane.events import JobsReported
+
+HOLD = 20.0
+"""Seconds for which all handlers are in flight: two heartbeats."""
 
 
 async def single(url: str, jobs: int) -> dict[str, float]:
@@ -96,11 +102,84 @@ async def pickup1000(url: str, jobs: int) -> dict[str, float]:
         return await arrivals.figures()
 
 
-async def _drain(url: str, jobs: int, slots: str) -> dict[str, float]:
+async def waits(url: str, jobs: int) -> dict[str, float]:
+    """As `drain`, of jobs that take a millisecond."""
+    return await _drain(url, jobs, "default:100", seconds=WAIT)
+
+
+async def burst(url: str, jobs: int) -> dict[str, float]:
+    """All at once by `enqueue_many`, while a worker waits for them."""
     queue = JobQueue(url)
 
     @queue.task
     async def noop(project_id: str, size: int) -> None: ...
+
+    tally = Tally(jobs, silent=True)
+    worker = Worker(queue, queues="default:100")
+    worker.events.subscribe(JobsReported, lambda event: tally.add(len(event.ids)))
+    async with worker:
+        watch = await begin()
+        await queue.enqueue_many(noop.new(PROJECT, size) for size in range(jobs))
+        await tally.complete.wait()
+        return watch.per(jobs)
+
+
+async def flow(url: str, jobs: int) -> dict[str, float]:
+    """A worker beside a process that enqueues at a steady rate."""
+    queue = JobQueue(url)
+    arrivals = Arrivals(jobs)
+
+    @queue.task
+    async def noop(sent: float) -> None:
+        arrivals.note(sent)
+
+    async with Worker(queue, queues="default:100"):
+        watch = await begin()
+        producer = await start_producer(url, jobs)
+        figures = await arrivals.figures(jobs / RATE)
+        result = watch.per(jobs)
+        await producer.wait()
+        return {**result, **figures}
+
+
+async def inflight(url: str, jobs: int) -> dict[str, float]:
+    """As many slots as jobs; each handler waits until all have started, and then a while longer."""
+    queue = JobQueue(url)
+    all_started = asyncio.Event()
+    started = 0
+
+    @queue.task
+    async def noop(project_id: str, size: int) -> None:
+        nonlocal started
+        started += 1
+        if started == jobs:
+            all_started.set()
+        await all_started.wait()
+        await asyncio.sleep(HOLD)
+
+    tally = Tally(jobs, silent=True)
+    worker = Worker(queue, queues=f"default:{jobs}")
+    worker.events.subscribe(JobsReported, lambda event: tally.add(len(event.ids)))
+    async with worker:
+        watch = await begin()
+        await queue.enqueue_many(noop.new(PROJECT, size) for size in range(jobs))
+        await all_started.wait()
+        result = watch.per(jobs)
+        await tally.complete.wait()
+        return result
+
+
+async def _drain(url: str, jobs: int, slots: str, seconds: float = 0.0) -> dict[str, float]:
+    queue = JobQueue(url)
+    if seconds:
+
+        @queue.task(name="noop")
+        async def wait(project_id: str, size: int) -> None:
+            await asyncio.sleep(seconds)
+    else:
+
+        @queue.task
+        async def noop(project_id: str, size: int) -> None: ...
 
     worker = Worker(queue, queues=slots)
     tally = Tally(jobs)
@@ -121,6 +200,10 @@ if __name__ == "__main__":
             "queues": queues,
             "pickup": pickup,
             "pickup1000": pickup1000,
+            "waits": waits,
+            "burst": burst,
+            "flow": flow,
+            "inflight": inflight,
         },
         GROUNDS,
     )

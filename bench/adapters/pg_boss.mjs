@@ -1,6 +1,6 @@
 // pg-boss with batches of 1,000, two workers a process, bursts, and NOTIFY for what comes one by one.
 import {
-  Arrivals, PAYLOAD, PRIORITIES, QUEUES, Tally, begin, inChunks, load, paced, runAdapter, sleep, steady, together,
+  Arrivals, PAYLOAD, PRIORITIES, QUEUES, Tally, WAIT, begin, inChunks, load, paced, runAdapter, sleep, steady, together,
 } from "./frame.mjs";
 
 const { PgBoss } = await load("pg-boss");
@@ -43,14 +43,17 @@ async function bulk(url, jobs) {
 const insert = (boss, jobs, more = {}) =>
   inChunks(jobs, (numbers) => boss.insert("noop", numbers.map(() => ({ data: PAYLOAD, ...more }))));
 
-async function drain(url, jobs, queues) {
+async function drain(url, jobs, queues, wait = 0) {
   const tally = new Tally(jobs);
   const boss = await open(url);
   const options = { batchSize: 1000, burstWhenBatchFull: true, pollingIntervalSeconds: 0.5 };
   const per = await begin();
   for (const name of queues) {
     const localConcurrency = queues.length > 1 ? 1 : 2;
-    await boss.work(name, { ...options, localConcurrency }, async (batch) => tally.add(batch.length));
+    await boss.work(name, { ...options, localConcurrency }, async (batch) => {
+      if (wait) await Promise.all(batch.map(() => sleep(wait)));
+      tally.add(batch.length);
+    });
   }
   await tally.drained();
   return per(jobs);
@@ -106,6 +109,7 @@ await runAdapter(
     bulk,
     drain: (url, jobs) => drain(url, jobs, ["noop"]),
     queues: (url, jobs) => drain(url, jobs, names),
+    waits: (url, jobs) => drain(url, jobs, ["noop"], WAIT),
     pickup,
     pickup1000,
   },

@@ -17,6 +17,7 @@ from bench.harness.adapter import (
     PRIORITIES,
     PROJECT,
     QUEUES,
+    WAIT,
     Arrivals,
     Tally,
     begin,
@@ -87,6 +88,11 @@ async def drain(url: str, jobs: int) -> dict[str, float]:
     return await _drain(url, jobs, ["noop"])
 
 
+async def waits(url: str, jobs: int) -> dict[str, float]:
+    """As `drain`, of jobs that take a millisecond."""
+    return await _drain(url, jobs, ["noop"], WAIT)
+
+
 async def queues(url: str, jobs: int) -> dict[str, float]:
     """The same with ten entry points."""
     return await _drain(url, jobs, [f"q{number}" for number in range(QUEUES)])
@@ -122,19 +128,21 @@ async def pickup1000(url: str, jobs: int) -> dict[str, float]:
     return figures
 
 
-async def _drain(url: str, jobs: int, names: list[str]) -> dict[str, float]:
+async def _drain(url: str, jobs: int, names: list[str], seconds: float = 0.0) -> dict[str, float]:
     tally = Tally(jobs)
     watch = await begin()
-    working = await _work(url, names, lambda _job: tally.add(), BATCH)
+    working = await _work(url, names, lambda _job: tally.add(), BATCH, seconds)
     await tally.drained()
     working.cancel()
     return watch.per(jobs)
 
 
 async def _work(
-    url: str, names: list[str], handle: Callable[[QueuedJob], None], batch: int
+    url: str, names: list[str], handle: Callable[[QueuedJob], None], batch: int, seconds: float = 0.0
 ) -> asyncio.Task[None]:
     async def noop(job: QueuedJob) -> None:
+        if seconds:
+            await asyncio.sleep(seconds)
         handle(job)
 
     worker = PgQueuer.from_asyncpg_pool(await asyncpg.create_pool(url, min_size=2, max_size=4))
@@ -203,6 +211,7 @@ if __name__ == "__main__":
             "queues": queues,
             "pickup": pickup,
             "pickup1000": pickup1000,
+            "waits": waits,
         },
         {"schema": schema, "waiting": waiting, "spread": spread, "future": future, "finished": finished},
     )

@@ -16,6 +16,7 @@ from bench.harness.adapter import (
     PRIORITIES,
     PROJECT,
     QUEUES,
+    WAIT,
     Arrivals,
     Tally,
     begin,
@@ -97,6 +98,11 @@ async def drain(url: str, jobs: int) -> dict[str, float]:
     return await _drain(url, jobs, ["default"])
 
 
+async def waits(url: str, jobs: int) -> dict[str, float]:
+    """As `drain`, of jobs that take a millisecond."""
+    return await _drain(url, jobs, ["default"], WAIT)
+
+
 async def queues(url: str, jobs: int) -> dict[str, float]:
     """The same over ten queues."""
     return await _drain(url, jobs, [f"q{number}" for number in range(QUEUES)])
@@ -128,11 +134,11 @@ async def pickup1000(url: str, jobs: int) -> dict[str, float]:
         return await arrivals.figures()
 
 
-async def _drain(url: str, jobs: int, names: list[str]) -> dict[str, float]:
+async def _drain(url: str, jobs: int, names: list[str], seconds: float = 0.0) -> dict[str, float]:
     tally = Tally(jobs)
     async with _opened(url, CONCURRENCY + 5) as app:
         watch = await begin()
-        async with _working(app, names, lambda _sent: tally.add()):
+        async with _working(app, names, lambda _sent: tally.add(), seconds):
             await tally.drained()
             return watch.per(jobs)
 
@@ -146,9 +152,11 @@ async def _opened(url: str, connections: int) -> AsyncIterator[Application]:
 
 @asynccontextmanager
 async def _working(
-    app: Application, names: list[str], handle: Callable[[float], None]
+    app: Application, names: list[str], handle: Callable[[float], None], seconds: float = 0.0
 ) -> AsyncIterator[None]:
     async def noop(sent: float = 0.0, **_payload: object) -> None:
+        if seconds:
+            await asyncio.sleep(seconds)
         handle(sent)
 
     app.task(name="noop")(noop)
@@ -217,6 +225,7 @@ if __name__ == "__main__":
             "queues": queues,
             "pickup": pickup,
             "pickup1000": pickup1000,
+            "waits": waits,
         },
         {"schema": schema, "waiting": waiting, "spread": spread, "future": future, "finished": finished},
     )

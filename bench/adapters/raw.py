@@ -7,14 +7,16 @@ the ratios are.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
 
 from bench.adapters.ground import GROUNDS, PAYLOAD
+from bench.adapters.producer import RATE, start_producer
 from bench.harness.adapter import (
     QUEUES,
     Arrivals,
@@ -30,6 +32,7 @@ from jobplane.ids import new_job_id
 LANES = 3
 WRITERS = 2
 BATCH = 500
+COLUMNS = ("id", "type", "payload", "queue", "priority", "max_attempts", "scheduled_at")
 SESSION = (
     "SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; "
     "SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"
@@ -77,9 +80,8 @@ async def bulk(url: str, jobs: int) -> dict[str, float]:
     watch = await begin()
     now = datetime.now(UTC)
     records = [(new_job_id(), "noop", PAYLOAD, "default", 0, 3, now) for _ in range(jobs)]
-    columns = ("id", "type", "payload", "queue", "priority", "max_attempts", "scheduled_at")
     await connection.copy_records_to_table(
-        "jobs", schema_name="control_plane", columns=columns, records=records
+        "jobs", schema_name="control_plane", columns=COLUMNS, records=records
     )
     return watch.per(jobs)
 
@@ -139,6 +141,63 @@ async def pickup1000(url: str, jobs: int) -> dict[str, float]:
     for task in (*writers, consuming):
         task.cancel()
     return figures
+
+
+async def burst(url: str, jobs: int) -> dict[str, float]:
+    """One COPY while the lanes of `drain` look again and again."""
+    producer = await asyncpg.connect(url)
+    tally = Tally(jobs, silent=True)
+    connections = [await asyncpg.connect(url) for _ in range(LANES)]
+    lanes = [asyncio.create_task(_work(lane, tally)) for lane in connections]
+    watch = await begin()
+    now = datetime.now(UTC)
+    await producer.copy_records_to_table(
+        "jobs",
+        schema_name="control_plane",
+        columns=COLUMNS,
+        records=[(new_job_id(), "noop", PAYLOAD, "default", 0, 3, now) for _ in range(jobs)],
+    )
+    await tally.complete.wait()
+    result = watch.per(jobs)
+    for lane in lanes:
+        lane.cancel()
+    return result
+
+
+async def flow(url: str, jobs: int) -> dict[str, float]:
+    """The lanes of `drain`, beside a process that enqueues at a steady rate."""
+    arrivals = Arrivals(jobs)
+    tally = Tally(jobs, silent=True)
+    connections = [await asyncpg.connect(url) for _ in range(LANES)]
+
+    def note(rows: list[asyncpg.Record]) -> None:
+        for row in rows:
+            arrivals.note(json.loads(row[2])["sent"])
+
+    watch = await begin()
+    lanes = [asyncio.create_task(_work(lane, tally, note)) for lane in connections]
+    producer = await start_producer(url, jobs)
+    figures = await arrivals.figures(jobs / RATE)
+    result = watch.per(jobs)
+    for lane in lanes:
+        lane.cancel()
+    await producer.wait()
+    return {**result, **figures}
+
+
+async def _work(
+    connection: asyncpg.Connection[asyncpg.Record],
+    tally: Tally,
+    note: Callable[[list[asyncpg.Record]], None] = lambda _rows: None,
+) -> None:
+    await connection.execute(SESSION)
+    claim, complete = await connection.prepare(CLAIM), await connection.prepare(COMPLETE)
+    while True:
+        if rows := await claim.fetch(BATCH, "default"):
+            note(rows)
+            tally.add(len(await complete.fetch([row[0] for row in rows], 1)))
+        else:
+            await asyncio.sleep(0.002)
 
 
 class Gatherer:
@@ -225,6 +284,8 @@ if __name__ == "__main__":
             "queues": queues,
             "pickup": pickup,
             "pickup1000": pickup1000,
+            "burst": burst,
+            "flow": flow,
         },
         GROUNDS,
     )

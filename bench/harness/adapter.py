@@ -18,6 +18,7 @@ Measure = Callable[[str, int], Awaitable[Mapping[str, float]]]
 Prepare = Callable[[str, int], Awaitable[None]]
 PROJECT: Final = "0190b0c2-7f6e-7c3e-8a53-0123456789ab"
 TASKS: Final = 100  # of `concurrent`
+WAIT: Final = 0.001  # seconds that a job of `waits` takes
 QUEUES: Final = 10
 PRIORITIES: Final = 5
 PATIENCE: Final = 20.0  # seconds for the last jobs of a steady load
@@ -48,18 +49,26 @@ async def begin() -> Stopwatch:
 
 
 class Tally:
-    """What this process has done of all the jobs, which several processes may share."""
+    """What this process has done of all the jobs, which several processes may share.
 
-    def __init__(self, jobs: int) -> None:
+    A silent one is for phases that give their figures themselves.
+    """
+
+    def __init__(self, jobs: int, *, silent: bool = False) -> None:
         self.done = 0
         self._told = 0
         self._jobs = jobs
+        self._silent = silent
+        self.complete = asyncio.Event()
+        """Set once all are done here."""
 
     def add(self, jobs: int = 1) -> None:
         """So many more are done."""
         self.done += jobs
         if self.done >= self._jobs:
-            self._tell()
+            self.complete.set()
+            if not self._silent:
+                self._tell()
 
     async def drained(self) -> None:
         """Tell what is done until the harness says that all is. Without a harness, until all is done here."""
@@ -88,10 +97,13 @@ class Arrivals:
         if len(self._milliseconds) >= self._jobs:
             self._all.set()
 
-    async def figures(self) -> dict[str, float]:
-        """Median and 99th percentile, once all have started. Raises Skipped when they do not."""
+    async def figures(self, seconds: float = 0.0) -> dict[str, float]:
+        """Median and 99th percentile, once all have started. Raises Skipped when they do not.
+
+        `seconds`: how long they are still being sent.
+        """
         try:
-            await asyncio.wait_for(self._all.wait(), PATIENCE)
+            await asyncio.wait_for(self._all.wait(), seconds + PATIENCE)
         except TimeoutError:
             started = len(self._milliseconds)
             raise Skipped(f"falls behind: {started} of {self._jobs} jobs started") from None

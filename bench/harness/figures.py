@@ -42,7 +42,8 @@ class Result:
             return f"skipped: {self.skipped}"
         if unit == "ms":
             return f"p50 {self.p50:6.2f} ms   p99 {self.p99:6.2f} ms"
-        return f"{self.rate:10,.0f} jobs/s   client {self.cpu:6.1f} us a job"
+        latency = f"   p99 {self.p99:6.2f} ms" if self.p99 else ""
+        return f"{self.rate:10,.0f} jobs/s   client {self.cpu:6.1f} us a job{latency}"
 
 
 def number(figures: Mapping[str, object], name: str) -> float:

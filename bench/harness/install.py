@@ -10,13 +10,12 @@ import json
 import shutil
 import subprocess
 import sys
-import venv
 
 from bench.harness.systems import PEERS, System
 
 
-def install(system: System) -> None:
-    """Install the releases that systems.py names."""
+def install(system: System, interpreter: str) -> None:
+    """Install the releases that systems.py names, into an environment of this Python."""
     shutil.rmtree(system.environment, ignore_errors=True)
     system.environment.mkdir(parents=True)
     if system.runtime == "node":
@@ -24,7 +23,7 @@ def install(system: System) -> None:
         options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
         command = ["npm", "install", *options, *system.packages]
     else:
-        venv.create(system.environment, with_pip=True, symlinks=True)
+        subprocess.run([interpreter, "-m", "venv", str(system.environment)], check=True)
         python = str(system.environment / "bin" / "python")
         options = ["--quiet", "--disable-pip-version-check"]
         command = [python, "-m", "pip", "install", *options, *system.packages]
@@ -48,11 +47,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.harness.install", description=__doc__)
     known = {system.name: system for system in PEERS}
     parser.add_argument("system", nargs="+", choices=[*known, "all"], help="which, or all")
+    parser.add_argument("--python", default=sys.executable, help="the Python for their environments")
     given = parser.parse_args()
     failed = []
     for system in PEERS if "all" in given.system else [known[name] for name in given.system]:
+        if system.newer and given.python == sys.executable:
+            print(
+                f"{system.name} may need Python {system.newer}: --python /path/to/python{system.newer}",
+                file=sys.stderr,
+            )
         try:
-            install(system)
+            install(system, given.python)
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"{system.name}: {error}", file=sys.stderr)
             failed.append(system.name)

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 Unit = Literal["jobs/s", "ms"]
 Ground = Literal["", "waiting", "spread", "finished", "future"]
+Nuisance = Literal["", "snapshot", "readers"]
 BESIDE_ROWS: Final = 1_000_000
 """How many rows stand beside the measured ones, at scale 1."""
 
@@ -26,6 +27,9 @@ class Phase:
         processes: how many workers run at once.
         core: whether `make bench` measures it.
         shares: whether slow systems get fewer jobs; at a given pace they do not.
+        nuisance: what else goes on in the database meanwhile: a REPEATABLE READ transaction that stays open, or four
+            sessions that count and group all jobs again and again.
+        ours: whether only jobplane and raw have it.
     """
 
     name: str
@@ -38,6 +42,8 @@ class Phase:
     processes: int = 1
     core: bool = False
     shares: bool = True
+    nuisance: Nuisance = ""
+    ours: bool = False
 
     def size(self, scale: float, share: float) -> int:
         """How many jobs one run has."""
@@ -61,4 +67,49 @@ PHASES: Final = (
         "pickup", 300, "ms", "from enqueue to start at 100/s, idle worker", "pickup", core=True, shares=False
     ),
     Phase("pickup1000", 5000, "ms", "from enqueue to start at 1,000/s", "pickup1000", shares=False),
+    Phase("waits", 20_000, "jobs/s", "run jobs that wait for 1 ms, one worker process", "waits", "waiting"),
+    Phase(
+        "steady",
+        60_000,
+        "ms",
+        "from enqueue to start at 1,000/s for a minute",
+        "pickup1000",
+        shares=False,
+        ours=True,
+    ),
+    Phase("burst", 200_000, "jobs/s", "200,000 jobs at once on an idle worker", "burst", ours=True),
+    Phase(
+        "flow",
+        1_200_000,
+        "jobs/s",
+        "10,000/s for two minutes, enqueued by another process",
+        "flow",
+        ours=True,
+    ),
+    Phase(
+        "snapshot",
+        1_200_000,
+        "jobs/s",
+        "the same while a REPEATABLE READ transaction stays open",
+        "flow",
+        nuisance="snapshot",
+        ours=True,
+    ),
+    Phase(
+        "readers",
+        1_200_000,
+        "jobs/s",
+        "the same while four sessions group all jobs",
+        "flow",
+        nuisance="readers",
+        ours=True,
+    ),
+    Phase(
+        "inflight",
+        10_000,
+        "jobs/s",
+        "10,000 jobs that wait for each other, in one process",
+        "inflight",
+        ours=True,
+    ),
 )

@@ -15,6 +15,7 @@ import asyncpg
 
 from bench.adapters.ground import GROUNDS
 from bench.harness.figures import Result, number
+from bench.harness.nuisance import disturbed
 from bench.harness.phases import BESIDE_ROWS, Phase
 from bench.harness.sampler import peak_memory, processor_seconds
 from bench.harness.server import database_name
@@ -42,6 +43,8 @@ class Bench:
         """Run a phase once, in a database of its own. Raises AdapterError when the adapter fails."""
         if reason := dict(system.absent).get(phase.name):
             return Result(skipped=reason)
+        if phase.ours and system.runtime != "ours":
+            return Result(skipped="not measured")
         try:
             return asyncio.run(asyncio.wait_for(self._run(phase, system), 2 * LIMIT))
         except TimeoutError:
@@ -67,7 +70,8 @@ class Bench:
                     "SET max_parallel_workers_per_gather = 0"
                 )  # its work is ours, see Sample
                 await observer.execute("CHECKPOINT")
-                return await self._measure(phase, system, self._server.url(name), observer)
+                async with disturbed(phase.nuisance, self._server.url(name)):
+                    return await self._measure(phase, system, self._server.url(name), observer)
             finally:
                 await observer.close()
         finally:

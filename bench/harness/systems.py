@@ -24,6 +24,7 @@ class System:
             there. None where the adapter itself counts completions.
         share: slow systems get fewer jobs, so that a run takes seconds for each.
         absent: phases that it cannot have, with the reason.
+        newer: the oldest Python that it runs on, where ours is older; `install --python` names one.
     """
 
     name: str
@@ -33,6 +34,7 @@ class System:
     unfinished: str | None = None
     share: float = 1.0
     absent: tuple[tuple[str, str], ...] = ()
+    newer: str = ""
 
     @property
     def environment(self) -> Path:
@@ -100,6 +102,16 @@ PEERS: Final = (
         "SELECT EXISTS (SELECT FROM chancy_jobs WHERE state IN ('pending', 'running', 'retrying')"
         " AND scheduled_at <= now())",
         0.1,
+    ),
+    System(
+        "oban",
+        "python",
+        "psycopg pool, 200 jobs at once in a queue, inserts by the thousand",
+        ("oban==0.7.0",),
+        "SELECT EXISTS (SELECT FROM oban_jobs WHERE state IN ('available', 'executing', 'retryable')"
+        " AND scheduled_at <= timezone('UTC', now()))",
+        0.1,
+        newer="3.12",
     ),
     System(
         "awa-pg",

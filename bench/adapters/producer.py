@@ -1,0 +1,46 @@
+"""`python -m bench.adapters.producer <url> <jobs>`: enqueues at a steady rate, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from asyncio.subprocess import Process
+
+from jobplane import JobQueue
+
+RATE = 10_000
+"""Jobs a second."""
+CHUNK = 100
+
+
+async def start_producer(url: str, jobs: int) -> Process:
+    """Begin to enqueue."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.adapters.producer", url, str(jobs)
+    )
+
+
+async def produce(url: str, jobs: int) -> None:
+    """Chunks of a hundred, each when it is due, whether or not the one before is written."""
+    async with JobQueue(url) as queue:
+
+        @queue.task
+        async def noop(sent: float) -> None: ...
+
+        await queue.count_jobs()
+        start = time.perf_counter()
+        writing: set[asyncio.Task[int]] = set()
+        for first in range(0, jobs, CHUNK):
+            due = start + first / RATE
+            if (pause := due - time.perf_counter()) > 0:
+                await asyncio.sleep(pause)
+            chunk = [noop.new(due) for _ in range(min(CHUNK, jobs - first))]
+            task = asyncio.create_task(queue.enqueue_many(chunk))
+            writing.add(task)
+            task.add_done_callback(writing.discard)
+        await asyncio.gather(*writing)
+
+
+if __name__ == "__main__":
+    asyncio.run(produce(sys.argv[1], int(sys.argv[2])))

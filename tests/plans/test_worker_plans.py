@@ -131,7 +131,7 @@ async def test_a_claim_under_a_limit_walks_the_polling_index_and_counts_running_
     assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
     assert "Sort" not in plan.nodes, "the index is in claim order"
     assert plan.filtered <= 10, "the running rows of the other queue"
-    assert plan.buffers < 20 * BATCH
+    assert plan.buffers < 30 * BATCH, "as a plain claim, and the running rows that are counted"
 
 
 @in_each_mode

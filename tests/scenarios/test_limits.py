@@ -45,7 +45,7 @@ async def test_limits_and_orders_hold_while_workers_are_killed(
     await queue.enqueue_many(
         new_job(
             "work",
-            {"seconds": chance.uniform(0.02, 0.1), "marker": name},
+            {"seconds": chance.uniform(0.05, 0.25), "marker": name},
             {
                 "queue": name,
                 "max_attempts": 100,

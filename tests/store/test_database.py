@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -18,6 +19,7 @@ from jobplane import (
 from jobplane.errors import StatementError
 from jobplane.ids import new_job_id
 from jobplane.sql import parse
+from jobplane.store.connecting import connect
 from jobplane.store.database import WORKER_SESSION, Database, Lane
 from tests.factories import SQL, claim_of, make_job
 from tests.support import until
@@ -183,3 +185,19 @@ async def test_closed_it_opens_again(counting: Counting) -> None:
     await counting.close()
 
     assert [row["one"] for row in await counting.fetch(ONE, {})] == [1]
+
+
+async def test_a_connection_whose_setup_is_cut_short_is_closed(settings: DatabaseSettings, sql: SQL) -> None:
+    connecting = asyncio.create_task(connect(settings, "SELECT pg_sleep(60)", "cut short"))
+
+    async def in_setup() -> bool:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cut short' AND wait_event = 'PgSleep'"
+        return bool(await sql.fetchval(query))
+
+    await until(in_setup)
+    connecting.cancel()
+    await asyncio.wait([connecting])
+
+    assert connecting.cancelled()
+    del connecting
+    gc.collect()  # one that was left open says so, and warnings are errors

@@ -66,9 +66,14 @@ async def connect(
             f"the database URL {where} cannot be read: write it as postgresql://user:password@host:5432/name, with "
             "special characters in user and password percent-encoded"
         ) from None
-    watch_over(connection, settings.network_timeout)
-    if setup and settings.prepared_statements:
-        await connection.execute(setup)
+    try:
+        watch_over(connection, settings.network_timeout)
+        if setup and settings.prepared_statements:
+            await connection.execute(setup)
+    except BaseException:
+        # Nobody has it yet: whoever is cancelled here, as a worker that stops while it connects, would leave it open.
+        connection.terminate()
+        raise
     return connection
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _NAMES = "nobody reads the value of a reason to stop, only which one it is"
-_BOUNDARY = "a moment of a clock that counts nanoseconds: nobody meets it exactly"
+_BOUNDARY = "a moment of a clock that counts nanoseconds or microseconds: nobody meets it exactly"
 
 _TWICE = "looked at twice, under the row's lock: only without both looks is anything wrong"
 
@@ -18,6 +18,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "job/rescue: AND job.lease_expires_at < now(): < -> <=": _TWICE,
     "job/rescue: AND job.lease_expires_at < CASE job.status WHEN 'running' THEN now() END -> true": _TWICE,
     "job/rescue: AND job.lease_expires_at < CASE job.status WHEN 'running' THEN now() END: < -> <=": _TWICE,
+    "job/rescue: AND crash.ended_at > now() - interval '1 day': > -> >=": _BOUNDARY,
     "jobplane.retry: without case _ in `match wire.kind:`": "falling out of the match returns None too",
     "jobplane.worker.executor: condition turned in `if TYPE_CHECKING:`": "an import for the type checker alone",
     "jobplane.worker.executor: 'Awaitable[object]' -> 'XXAwaitable[object]' in "

@@ -229,15 +229,23 @@ async def test_a_finish_and_a_sweep_at_the_same_time_end_in_one_of_the_two(
         assert {row["id"] for row in rows} == whose
 
 
-async def _crash(sql: SQL, job_id: UUID, epoch: int, worker: str = "earlier", ago: str = "1 minute") -> None:
-    """An earlier claim of this job ended with its worker."""
+async def _crash(
+    sql: SQL,
+    job_id: UUID,
+    epoch: int,
+    worker: str = "earlier",
+    ago: str = "1 minute",
+    outcome: str = "crashed",
+) -> None:
+    """An earlier claim of this job ended with its worker, unless another outcome is given."""
     await sql.execute(
         "INSERT INTO control_plane.job_attempts (job_id, epoch, attempt, outcome, worker_id, ended_at) "
-        "VALUES ($1, $2::integer, $2::integer, 'crashed', $3, now() - $4::text::interval)",
+        "VALUES ($1, $2::integer, $2::integer, $5, $3, now() - $4::text::interval)",
         job_id,
         epoch,
         worker,
         ago,
+        outcome,
     )
 
 
@@ -270,6 +278,18 @@ async def test_crashes_of_another_day_do_not_count(store: Store, sql: SQL) -> No
     assert (await row_of(sql, job_id))["status"] == "pending"
 
 
+async def test_attempts_that_failed_in_a_living_worker_are_no_crashes(store: Store, sql: SQL) -> None:
+    job_id = await make_job(
+        sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, max_attempts=20, lease_expires_at=EXPIRED
+    )
+    for epoch in (1, 2):
+        await _crash(sql, job_id, epoch, outcome="failed")
+
+    await store.rescue(crash_limit=3)
+
+    assert (await row_of(sql, job_id))["status"] == "pending"
+
+
 @pytest.mark.parametrize("companion", ["still counts as running", "was rescued before", "is rescued too"])
 async def test_a_job_whose_last_attempt_died_in_company_gets_that_attempt_back(
     store: Store, sql: SQL, companion: str
@@ -291,12 +311,21 @@ async def test_a_job_whose_last_attempt_died_in_company_gets_that_attempt_back(
     assert (crash["attempt"], crash["outcome"]) == (3, "crashed")
 
 
-@pytest.mark.parametrize("whose", ["another worker's", "the same worker's, but lost before this claim"])
+@pytest.mark.parametrize(
+    "whose",
+    [
+        "another worker's",
+        "the same worker's, but lost before this claim",
+        "the same worker's, but it only failed",
+    ],
+)
 async def test_who_was_lost_elsewhere_or_earlier_was_no_company(store: Store, sql: SQL, whose: str) -> None:
     job_id = await make_job(sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, lease_expires_at=EXPIRED)
     other = await make_job(sql, lease_epoch=1)
     if whose == "another worker's":
         await _crash(sql, other, 1, worker="worker-2", ago="0 seconds")
+    elif whose == "the same worker's, but it only failed":
+        await _crash(sql, other, 1, worker="worker-1", ago="0 seconds", outcome="failed")
     else:
         await _crash(sql, other, 1, worker="worker-1", ago="1 minute")
 

@@ -1,6 +1,6 @@
 # Every verb is one line that also works by hand. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system faults faults-long bugs models mutants check lint types audit bench bench-peers lock clean
+.PHONY: help demo test test-system faults faults-long bugs models mutants check lint types audit bench bench-peers bench-guard lock clean
 
 # The newest Python that really runs (a version manager's shim may exist and refuse) and can make a venv.
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -53,6 +53,9 @@ bench: .venv/.ready  ## measure enqueue, drain and pick-up beside raw SQL
 
 bench-peers: .venv/.ready  ## measure every phase beside the other queues (first: python -m bench.harness.install all)
 	.venv/bin/python -m bench --peers
+
+bench-guard: .venv/.ready  ## fail where drain falls below half of what bare SQL reaches beside it
+	.venv/bin/python -m bench --phase drain --at-least drain=0.5
 
 lock: .venv/.ready  ## recompile requirements/dev.txt from pyproject.toml (UPGRADE=--upgrade for newer versions)
 	.venv/bin/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE) --quiet --output-file requirements/dev.txt

@@ -14,7 +14,15 @@ from itertools import product
 from bench.harness.figures import Result
 from bench.harness.install import version
 from bench.harness.phases import PHASES, Phase
-from bench.harness.report import RESULTS, configuration, print_ratios, print_table, write_json
+from bench.harness.report import (
+    RESULTS,
+    configuration,
+    missed,
+    over_raw,
+    print_ratios,
+    print_table,
+    write_json,
+)
 from bench.harness.run import AdapterError, Bench
 from bench.harness.server import bench_server
 from bench.harness.systems import OURS, PEERS, System
@@ -37,6 +45,13 @@ def main() -> None:
         help="only this adapter",
     )
     parser.add_argument("--peers", action="store_true", help="every phase, beside the other queues")
+    parser.add_argument(
+        "--at-least",
+        action="append",
+        type=floor,
+        metavar="PHASE=RATIO",
+        help="end with an error when the ratio to raw of a phase is smaller",
+    )
     given = parser.parse_args()
     phases = [
         phase for phase in PHASES if (phase.name in given.phase if given.phase else given.peers or phase.core)
@@ -63,7 +78,21 @@ def main() -> None:
         print(f"\n{report}\n{path.with_suffix('.md')}\n{path}")
     else:
         print_table(phases, results)
-        print_ratios(phases, results)
+    found = over_raw(phases, results)
+    print_ratios(found)
+    if below := missed(found, dict(given.at_least or [])):
+        raise SystemExit("too slow: " + "; ".join(below))
+
+
+def floor(text: str) -> tuple[str, float]:
+    """`drain=0.5` as name and number. Raises ArgumentTypeError."""
+    name, _, ratio = text.partition("=")
+    if name not in {phase.name for phase in PHASES}:
+        raise argparse.ArgumentTypeError(f"{name!r} is no phase: {', '.join(phase.name for phase in PHASES)}")
+    try:
+        return name, float(ratio)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} names no ratio: write {name}=0.5") from None
 
 
 def chosen(names: Sequence[str], *, peers: bool) -> list[System]:

@@ -55,13 +55,30 @@ def print_table(phases: Sequence[Phase], results: Results) -> None:
             print(f"  {adapter:<9} {middle(runs, phase.unit).shown(phase.unit)}")
 
 
-def print_ratios(phases: Sequence[Phase], results: Results) -> None:
-    """`ratio <phase> <ours over raw>`: more is better, also for latencies, where it is raw over ours."""
-    print()
+def over_raw(phases: Sequence[Phase], results: Results) -> dict[str, float]:
+    """By phase, ours over raw: more is better, also for latencies, where it is raw over ours."""
+    found = {}
     for phase in phases:
         raw, ours = results[phase.name].get("raw"), results[phase.name].get("jobplane")
-        if raw and ours and (found := ratios(ours, raw, phase.unit)):
-            print(f"ratio {phase.name} {median(found):.2f}")
+        if raw and ours and (measured := ratios(ours, raw, phase.unit)):
+            found[phase.name] = median(measured)
+    return found
+
+
+def print_ratios(found: Mapping[str, float]) -> None:
+    """`ratio <phase> <ours over raw>`."""
+    print()
+    for phase, ratio in found.items():
+        print(f"ratio {phase} {ratio:.2f}")
+
+
+def missed(found: Mapping[str, float], floors: Mapping[str, float]) -> list[str]:
+    """What is below its floor, in words. A ratio that was not taken is below any."""
+    return [
+        f"{phase} reached {found.get(phase, 0.0):.2f} of raw, and must reach {floor:g}"
+        for phase, floor in floors.items()
+        if found.get(phase, 0.0) < floor
+    ]
 
 
 def write_json(

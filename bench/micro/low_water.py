@@ -20,7 +20,8 @@ import asyncpg
 
 from jobplane import DatabaseSettings, JobQueue, new_job
 from jobplane.embedded import EmbeddedServer
-from jobplane.store.database import WORKER_SESSION, Database, Lane
+from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.lane import Lane
 from jobplane.store.migrator import Migrator
 from jobplane.store.store import Store
 from jobplane.worker.low_water import LowWater

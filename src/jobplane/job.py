@@ -92,6 +92,21 @@ class NewJob(Struct, frozen=True):
     tenant: str | None = None
     idempotency_key: str | None = None
     """What the id was made from, if it was; not stored."""
+    fresh: bool = False
+    """Whether the id was made for this job, and chosen by nobody; not stored."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is fresh, due at once, and has nothing that few jobs have."""
+        return (
+            self.fresh
+            and not self.delay
+            and self.scheduled_at is None
+            and self.unique_key is None
+            and self.tags is None
+            and self.retry_policy is None
+            and self.tenant is None
+        )
 
     def __repr__(self) -> str:
         return f"NewJob(id={self.id!r}, type={self.type!r}, queue={self.queue!r})"  # and no payload

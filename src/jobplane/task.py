@@ -86,6 +86,7 @@ def new_job(type: str, payload: object, options: JobQueueOptions | None = None) 
     priority = check_priority(given["priority"]) if "priority" in given else None
     return NewJob(
         id=_id_for(given),
+        fresh=given.keys().isdisjoint(("id", "idempotency_key")),
         type=check_type(type),
         payload=encode_payload(payload, priority),
         queue=check_queue(given.get("queue", "default")),
@@ -193,6 +194,7 @@ def _like(template: NewJob, payload: dict[str, object]) -> NewJob:
         template.tags,
         template.retry_policy,
         template.tenant,
+        fresh=True,
     )
 
 

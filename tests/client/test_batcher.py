@@ -24,7 +24,8 @@ from jobplane.client.batcher import MAX_BATCH, Batcher, Insert
 from jobplane.client.runtime import perform
 from jobplane.client.steps import Query
 from jobplane.errors import StatementError
-from jobplane.store.database import Database, Lane
+from jobplane.store.database import Database
+from jobplane.store.lane import Lane
 from jobplane.store.rows import Row
 from tests.factories import SQL, count_jobs
 from tests.support import until

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from jobplane import EnqueueJobResult, JobQueue, JobQueueOptions, JobStatus
+from jobplane import EnqueueJobResult, JobQueue, JobQueueOptions, JobStatus, new_job
 from jobplane.ids import id_from_key, new_job_id
 from tests.factories import SQL, count_jobs, make_job
 
@@ -31,6 +32,32 @@ async def test_given_twice_it_makes_one_job_and_returns_the_same_flagged(
     job = await queue.get_job(first.id)
     assert job is not None
     assert job.payload == {"n": 1}
+
+
+async def test_a_plain_job_given_twice_is_one_job_and_flagged(queue: JobQueue, sql: SQL) -> None:
+    """I2: as when the answer of the first try was lost. Also where each is sent by itself, without a look at what is there."""
+    job = new_job("work", {"n": 1})
+    assert job.is_plain
+
+    first, second = await queue.enqueue_new(job), await queue.enqueue_new(job)
+    third = await asyncio.to_thread(queue.sync.enqueue_new, job)
+
+    assert [result.existing for result in (first, second, third)] == [False, True, True]
+    assert second == replace(first, existing=True) == third
+    assert await count_jobs(sql) == 1
+
+
+async def test_a_plain_job_is_answered_as_any_other(queue: JobQueue) -> None:
+    plain = await queue.enqueue("work", {}, queue="q", priority=7, max_attempts=9)
+    other = await queue.enqueue("work", {}, queue="q", priority=7, max_attempts=9, tags=[])
+    jobs = [await queue.get_job(result.id) for result in (plain, other)]
+
+    for result, job in zip((plain, other), jobs, strict=True):
+        assert job is not None
+        assert result == EnqueueJobResult(job.id, job.type, job.status, job.scheduled_at, job.created_at)
+        assert (job.queue, job.priority, job.max_attempts) == ("q", 7, 9)
+        assert job.payload == {"priority": 7}
+        assert job.scheduled_at == job.created_at
 
 
 @the_same

@@ -13,8 +13,9 @@ from jobplane.client.runtime import perform
 from jobplane.client.steps import Query, Steps
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.sql import SQLValue, Statement, load
-from jobplane.store.database import WORKER_SESSION, Database, Lane
+from jobplane.store.database import WORKER_SESSION, Database
 from jobplane.store.failures import translated
+from jobplane.store.lane import Lane
 from jobplane.store.rows import Row
 from jobplane.store.store import Store
 

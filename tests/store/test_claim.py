@@ -169,6 +169,16 @@ async def test_a_paused_queue_gives_nothing_until_it_is_resumed(
     assert [one.id for one in await claim(store)] == [job_id]
 
 
+async def test_a_queue_with_a_limit_gives_nothing_here(store: Store, database: Database, sql: SQL) -> None:
+    """I16: a worker that does not know of the limit yet must not claim past it; job/claim_limited counts what runs."""
+    job_id = await make_job(sql)
+
+    await database.fetch(database.statement("queue/limit"), {"name": "default", "max_running": 5})
+    assert await claim(store) == []
+    await database.fetch(database.statement("queue/limit"), {"name": "default", "max_running": None})
+    assert [one.id for one in await claim(store)] == [job_id]
+
+
 async def test_never_more_than_the_limit_and_no_job_twice_under_eight_claimers(
     settings: DatabaseSettings, sql: SQL
 ) -> None:

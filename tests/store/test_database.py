@@ -20,7 +20,8 @@ from jobplane.errors import StatementError
 from jobplane.ids import new_job_id
 from jobplane.sql import parse
 from jobplane.store.connecting import connect
-from jobplane.store.database import WORKER_SESSION, Database, Lane
+from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.lane import Lane
 from tests.factories import SQL, claim_of, make_job
 from tests.support import until
 

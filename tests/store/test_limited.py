@@ -15,7 +15,8 @@ import pytest
 
 from jobplane import DatabaseSettings, JobStatus
 from jobplane.job import Claim
-from jobplane.store.database import WORKER_SESSION, Database, Lane
+from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.lane import Lane
 from jobplane.store.limited import Room
 from jobplane.store.store import Store
 from tests.factories import SQL, make_job, row_of

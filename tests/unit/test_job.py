@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
+import msgspec
 import pytest
 
 from jobplane.ids import new_job_id
@@ -20,6 +21,7 @@ from jobplane.job import (
     JobType,
     NewJob,
     may_follow,
+    tags_of,
 )
 
 PENDING, RUNNING = JobStatus.PENDING, JobStatus.RUNNING
@@ -165,3 +167,49 @@ def test_a_printed_job_shows_neither_payload_nor_result() -> None:
 def test_a_job_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         _job(PENDING).status = COMPLETED  # type: ignore[misc]
+
+
+def test_a_wish_and_a_claim_show_what_they_are_but_not_their_payload() -> None:
+    job_id = new_job_id()
+    now = datetime.now(UTC)
+    wish = NewJob(job_id, "work", '{"secret": 1}', queue="q")
+    claim = Claim(job_id, "work", '{"secret": 1}', 2, 3, 4, "q", 0, now, now, now, None, (), None, None)
+
+    assert repr(wish) == f"NewJob(id={job_id!r}, type='work', queue='q')"
+    assert repr(claim) == f"Claim(id={job_id!r}, type='work', queue='q', epoch=4, attempt=2 of 3)"
+    assert claim.crashes == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "tags"),
+    [
+        ([], ()),
+        (["a", "b"], ("a", "b")),
+        (["a", None], ("a",)),
+        ([["a", "b"], [None, "c"]], ("a", "b", "c")),
+    ],
+)
+def test_tags_are_the_texts_of_a_column_whatever_a_foreign_producer_put_there(
+    column: list[object], tags: tuple[str, ...]
+) -> None:
+    assert tags_of(column) == tags
+
+
+@pytest.mark.parametrize(
+    "rare",
+    [
+        {"fresh": False},
+        {"delay": timedelta(seconds=1)},
+        {"scheduled_at": datetime.now(UTC)},
+        {"unique_key": "k"},
+        {"tags": ()},
+        {"retry_policy": "{}"},
+        {"tenant": "acme"},
+    ],
+    ids=lambda rare: next(iter(rare)),
+)
+def test_a_job_is_plain_as_long_as_it_has_nothing_that_few_jobs_have(rare: dict[str, object]) -> None:
+    plain = NewJob(new_job_id(), "work", "{}", queue="q", priority=1, max_attempts=9, fresh=True)
+
+    assert plain.is_plain
+    assert not msgspec.structs.replace(plain, **rare).is_plain

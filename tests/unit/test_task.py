@@ -105,6 +105,14 @@ def test_an_idempotency_key_gives_the_id() -> None:
     assert new_job("work", {}, {"idempotency_key": "k"}).id == id_from_key("k")
 
 
+def test_an_id_that_somebody_chose_is_not_fresh() -> None:
+    assert new_job("work", {}).fresh
+    assert greet.new("a").fresh
+    assert greet.with_options(queue="q").new("a").fresh
+    assert not new_job("work", {}, {"idempotency_key": "k"}).fresh
+    assert not new_job("work", {}, {"id": new_job_id()}).fresh
+
+
 @pytest.mark.parametrize(
     ("options", "field"),
     [

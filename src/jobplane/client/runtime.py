@@ -16,7 +16,8 @@ from jobplane.settings import DatabaseSettings
 from jobplane.sql import load
 from jobplane.store.adapters import async_runner, is_asyncpg
 from jobplane.store.bulk import can_copy, chunks, copy, copy_in, translating
-from jobplane.store.database import Connection, Database, Lane
+from jobplane.store.database import Connection, Database
+from jobplane.store.lane import Lane
 from jobplane.store.rows import Row
 from jobplane.tenant import of_tenant
 
@@ -49,7 +50,7 @@ class Runtime:
 
     def _inserting_over(self, lane: Lane) -> Insert:
         run = self._running_over(lane)
-        return lambda jobs: perform(inserts.insert(jobs), run)
+        return lambda jobs: perform(inserts.insert_of_our_own(jobs), run)
 
     def _running_over(self, lane: Lane) -> Run:
         async def run(query: Query) -> Sequence[Row]:

@@ -95,7 +95,7 @@ class SyncJobQueue(SyncScheduling):
         """Write a job made by `task.new(...)`."""
         job = of_tenant(job, self.tenant)
         if connection is None:
-            result = self._run(inserts.insert([job]))[0]
+            result = self._run(inserts.insert_of_our_own([job]))[0]
             if not result.existing:
                 self._wake(job.queue)
             return result

@@ -7,7 +7,7 @@ import random
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -93,17 +93,17 @@ class Database:
     async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
         """One try, for what must not be repeated blindly. Raises the driver's own errors."""
         async with self.connection() as connection:
-            return await self.fetch_on(connection, statement, values)
+            with replication_heeded(connection, heeded=self.replicated):
+                return await self.fetch_on(connection, statement, values)
 
     async def fetch_on(
         self, connection: Connection, statement: Statement, values: Sequence[SQLValue]
     ) -> list[asyncpg.Record]:
         """One statement on a connection that was opened here."""
-        with replication_heeded(connection, heeded=self.replicated):
-            if not self._tells_transactions:
-                return await connection.fetch(statement.numbered, *values)
-            async with self._within_transaction(connection):
-                return await connection.fetch(statement.numbered, *values)
+        if not self._tells_transactions:
+            return await connection.fetch(statement.numbered, *values)
+        async with self._within_transaction(connection):
+            return await connection.fetch(statement.numbered, *values)
 
     async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try something idempotent, again after errors that pass. `doing` names it in the error."""
@@ -214,72 +214,6 @@ class Database:
 
     async def _connect(self, *_args: object, **_kwargs: object) -> asyncpg.Connection[asyncpg.Record]:
         return await self.connect()
-
-
-class Lane:
-    """A connection kept between statements, for the few callers who send one after the other.
-
-    Taking a connection from the pool and giving it back costs the event loop more than a small statement does.
-    Not to be used by two callers at once.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
-
-    async def fetch(self, statement: Statement, args: Mapping[str, SQLValue]) -> list[asyncpg.Record]:
-        """As Database.fetch."""
-        values = statement.positions(args)
-        return await self._database.patiently(statement.name, lambda: self.fetch_once(statement, values))
-
-    async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
-        """As Database.fetch_once."""
-        connection = await self._opened()
-        try:
-            return await self._database.fetch_on(connection, statement, values)
-        except BaseException as error:
-            if _spoils_connection(error):
-                self._give_up()
-            raise
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """As Database.transaction: one try."""
-        connection = await self._opened()
-        transaction = connection.transaction()
-        try:
-            await transaction.start()
-            await self._database.set_locally(connection)
-            yield connection
-            await transaction.commit()
-        except BaseException as error:
-            if _spoils_connection(error) or connection.is_closed():
-                self._give_up()
-            else:
-                await transaction.rollback()
-            raise
-
-    async def close(self, timeout: float = 2.0) -> None:
-        """Close the connection, by force after `timeout` seconds; the next statement opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None and not connection.is_closed():
-            with suppress(TimeoutError, OSError):  # it is being given up anyway
-                await asyncio.wait_for(connection.close(), timeout)
-
-    async def _opened(self) -> asyncpg.Connection[asyncpg.Record]:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._database.connect()
-        return self._connection
-
-    def _give_up(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.terminate()
-
-
-def _spoils_connection(error: BaseException) -> bool:
-    cancelled = isinstance(error, asyncio.CancelledError)
-    return cancelled or reaction_to(error) in (Reaction.RECONNECT, Reaction.BACK_OFF)
 
 
 async def _no_reset(_connection: object) -> None:

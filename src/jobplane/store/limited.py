@@ -9,8 +9,9 @@ from datetime import timedelta
 
 from jobplane.job import Claim
 from jobplane.sql import SQLValue
-from jobplane.store.database import Database, Lane
+from jobplane.store.database import Database
 from jobplane.store.failures import Reaction, reaction_to
+from jobplane.store.lane import Lane
 from jobplane.store.rows import claims_of
 
 

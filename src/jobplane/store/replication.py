@@ -6,7 +6,7 @@ What the client is told then must not count as acknowledged: a failover now woul
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,11 +25,7 @@ def replication_heeded(connection: Connection, *, heeded: bool) -> Iterator[None
         yield
         return
     warnings: list[str] = []
-
-    def listen(_connection: Connection, message: asyncpg.PostgresLogMessage) -> None:
-        if says_not_replicated(getattr(message, "server_source_function", None)):
-            warnings.append(str(message))
-
+    listen = listener_for(warnings)
     connection.add_log_listener(listen)
     try:
         yield
@@ -37,6 +33,16 @@ def replication_heeded(connection: Connection, *, heeded: bool) -> Iterator[None
         connection.remove_log_listener(listen)
     if warnings:
         raise not_replicated(warnings[0])
+
+
+def listener_for(warnings: list[str]) -> Callable[[Connection, asyncpg.PostgresLogMessage], None]:
+    """A listener to a connection's log that collects what it says of commits without their standby."""
+
+    def listen(_connection: Connection, message: asyncpg.PostgresLogMessage) -> None:
+        if says_not_replicated(getattr(message, "server_source_function", None)):
+            warnings.append(str(message))
+
+    return listen
 
 
 def says_not_replicated(source_function: str | None) -> bool:

@@ -54,6 +54,13 @@ class ResultRow(TypedDict):
     created_at: datetime
 
 
+class TimesRow(TypedDict):
+    """The columns of job/insert_fresh."""
+
+    scheduled_at: datetime
+    created_at: datetime
+
+
 class AttemptRow(TypedDict):
     """The columns of job/attempts."""
 
@@ -109,6 +116,12 @@ def result_of(row: Row, *, existing: bool) -> EnqueueJobResult:
         created_at=found["created_at"],
         existing=existing,
     )
+
+
+def plain_result_of(row: Row, job: NewJob) -> EnqueueJobResult:
+    """A row of job/insert_fresh."""
+    times = cast("TimesRow", row)
+    return EnqueueJobResult(job.id, job.type, JobStatus.PENDING, times["scheduled_at"], times["created_at"])
 
 
 def attempt_of(row: Row) -> Attempt:
@@ -176,6 +189,18 @@ def parameters_of(job: NewJob) -> dict[str, SQLValue]:
         "tags": None if job.tags is None else list(job.tags),
         "retry_policy": job.retry_policy,
         "tenant": job.tenant,
+    }
+
+
+def plain_parameters_of(job: NewJob) -> dict[str, SQLValue]:
+    """The parameters of job/insert_fresh. Ids travel as text, as in parameters_of."""
+    return {
+        "id": str(job.id),
+        "type": job.type,
+        "payload": job.payload,
+        "queue": job.queue,
+        "priority": job.priority,
+        "max_attempts": job.max_attempts,
     }
 
 

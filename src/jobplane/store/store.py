@@ -18,7 +18,8 @@ from jobplane.outcome import Cancelled, Completed, Failed, Outcome, Released, Re
 from jobplane.payload import encode_json
 from jobplane.settings import WorkerSettings
 from jobplane.sql import SQLValue, channel
-from jobplane.store.database import Database, Lane
+from jobplane.store.database import Database
+from jobplane.store.lane import Lane
 from jobplane.store.limited import LimitedQueues
 from jobplane.store.owners import pruning
 from jobplane.store.rows import as_uuid, claims_of

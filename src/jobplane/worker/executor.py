@@ -64,8 +64,14 @@ class Executor:
         self._timeout = timeout
         self._report_progress = report_progress
 
-    async def execute(self, claim: Claim, slots: QueueSlots) -> Outcome:
-        """Run one job's handler and say what came of it. Never raises."""
+    async def execute(
+        self, claim: Claim, slots: QueueSlots, runner: asyncio.Task[None] | None = None
+    ) -> Outcome:
+        """Run one job's handler and say what came of it. Never raises.
+
+        `runner` is the task that this runs in, which is cancelled to stop the handler; default: the current one, which
+        takes a system call to find out.
+        """
         started = time.monotonic()
         task = self._registry.get(claim.type)
         if task is None:
@@ -75,7 +81,7 @@ class Executor:
             return Failed(refusal)
         if started >= claim.lease_ends - SAFETY_MARGIN:
             return self._lost(claim, "its lease ended before a slot was free")
-        running = self._started(claim, task, slots, started)
+        running = self._started(claim, task, slots, started, runner or asyncio.current_task())
         try:
             result = await self._call(task, running)
             outcome = self._decided(result, running, task)
@@ -96,12 +102,19 @@ class Executor:
 
     # -- running -------------------------------------------------------------------------------------
 
-    def _started(self, claim: Claim, task: AnyTask, slots: QueueSlots, now: float) -> Running:
+    def _started(
+        self,
+        claim: Claim,
+        task: AnyTask,
+        slots: QueueSlots,
+        now: float,
+        runner: asyncio.Task[None] | None,
+    ) -> Running:
         limit = task.settings.timeout or self._timeout
         seconds = limit.total_seconds() if limit is not None else None
         running = Running(
             claim=claim,
-            task=asyncio.current_task() if task.is_async else None,
+            task=runner if task.is_async else None,
             deadline=math.inf if seconds is None else now + seconds,
             started=now,
         )

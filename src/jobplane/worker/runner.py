@@ -81,7 +81,7 @@ class Runner:
                 continue
             claim = slots.waiting.popleft()
             try:
-                inbox.put(claim, await execute(claim, slots))
+                inbox.put(claim, await execute(claim, slots, me))
             except Exception as error:  # noqa: BLE001 - a mistake of ours must not cost a slot; the lease gives the job back
                 self._events.emit(ServiceFailed(f"runner {slots.name}", error, 0.0))
             slots.count_finished()

@@ -82,7 +82,7 @@ async def claim_of(sql: SQL, job_id: UUID) -> Claim:
         created_at=row["created_at"],
         started_at=row["started_at"],
         unique_key=row["unique_key"],
-        tags=tuple(row["tags"] or ()),
+        tags=row["tags"],
         progress=row["progress"],
         retry_policy=row["retry_policy"],
         lease_ends=time.monotonic() + 45,

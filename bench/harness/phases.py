@@ -54,8 +54,8 @@ PHASES: Final = (
     Phase("single", 1500, "jobs/s", "enqueue one by one, each durable before the next", "single", core=True),
     Phase("concurrent", 20_000, "jobs/s", "enqueue from 100 tasks at once on one client", "concurrent"),
     Phase("bulk", 50_000, "jobs/s", "enqueue many by COPY", "bulk", core=True),
-    Phase("drain", 60_000, "jobs/s", "run no-op jobs, one worker process", "drain", "waiting", core=True),
-    Phase("drain2", 60_000, "jobs/s", "the same, two worker processes", "drain", "waiting", processes=2),
+    Phase("drain", 150_000, "jobs/s", "run no-op jobs, one worker process", "drain", "waiting", core=True),
+    Phase("drain2", 150_000, "jobs/s", "the same, two worker processes", "drain", "waiting", processes=2),
     Phase("queues", 60_000, "jobs/s", "the same, from 10 queues with 5 priorities each", "queues", "spread"),
     Phase(
         "finished", 60_000, "jobs/s", "drain beside 1 million finished rows", "drain", "waiting", "finished"

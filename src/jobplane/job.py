@@ -162,10 +162,10 @@ class Job:
         return self.status in TERMINAL
 
 
-def tags_of(column: Iterable[object]) -> tuple[str, ...]:
-    """The tags in a row's array. A foreign producer may have put NULLs into it, or arrays of arrays."""
+def tags_of(column: Iterable[object] | None) -> tuple[str, ...]:
+    """The tags in a row's array, if it has one. A foreign producer may have put NULLs into it, or arrays of arrays."""
     tags: list[str] = []
-    for value in column:
+    for value in column or ():
         if isinstance(value, str):
             tags.append(value)
         elif isinstance(value, Iterable):
@@ -174,7 +174,10 @@ def tags_of(column: Iterable[object]) -> tuple[str, ...]:
 
 
 class Claim(Struct):
-    """A job as a worker holds it: the row at the moment of the claim, its JSON not yet decoded."""
+    """A job as a worker holds it: the row at the moment of the claim, its JSON not yet decoded.
+
+    The fields are in the order of the statements that claim: a row becomes a claim as it comes.
+    """
 
     id: UUID
     type: str
@@ -188,7 +191,8 @@ class Claim(Struct):
     created_at: datetime
     started_at: datetime
     unique_key: str | None
-    tags: tuple[str, ...]
+    tags: Sequence[object] | None
+    """As the column holds them; see tags_of."""
     progress: str | None
     retry_policy: str | None
     crashes: int = 0

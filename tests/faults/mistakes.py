@@ -19,7 +19,7 @@ from jobplane.store.rows import as_uuid
 from jobplane.store.store import Store
 from jobplane.worker import executor, reporter
 
-FENCE: Final = "job.lease_epoch = CASE job.status WHEN 'running' THEN {}.epoch END"
+FENCE: Final = "job.lease_epoch = CASE job.status WHEN 'running' THEN {} END"
 
 
 def _alter(name: str, *changes: tuple[str, str]) -> None:
@@ -41,7 +41,8 @@ def _alter(name: str, *changes: tuple[str, str]) -> None:
 
 def complete_without_epoch() -> None:
     """The worker that lost a job may complete it."""
-    _alter("job/complete", (FENCE.format("done"), "job.status = 'running'"))
+    _alter("job/complete", (FENCE.format("done.epoch"), "job.status = 'running'"))
+    _alter("job/complete_epoch", (FENCE.format(":epoch::bigint"), "job.status = 'running'"))
 
 
 def rescue_by_id_only() -> None:
@@ -66,10 +67,8 @@ def attempt_counted_at_finish() -> None:
     """A job that kills its worker never runs out of attempts."""
     for name in ("job/claim", "job/claim_limited"):
         _alter(name, ("    attempts = job.attempts + 1,\n", ""))
-    _alter(
-        "job/complete",
-        ("    completed_at = now(),", "    completed_at = now(), attempts = job.attempts + 1,"),
-    )
+    for name in ("job/complete", "job/complete_epoch"):
+        _alter(name, ("    completed_at = now(),", "    completed_at = now(), attempts = job.attempts + 1,"))
     _alter(
         "job/finish",
         ("GREATEST(job.attempts - verdict.given_back, 0)", "job.attempts + 1 - verdict.given_back"),
@@ -92,7 +91,7 @@ def recovery_raises_max_attempts() -> None:
 
 def heartbeat_by_id_only() -> None:
     """The worker that lost a job renews the lease of who has it now."""
-    _alter("job/renew", (FENCE.format("held"), "job.status = 'running'"))
+    _alter("job/renew", (FENCE.format("held.epoch"), "job.status = 'running'"))
 
 
 def sweeper_discards_unknown_types() -> None:

@@ -21,8 +21,8 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "job/rescue: AND crash.ended_at > now() - interval '1 day': > -> >=": _BOUNDARY,
     "jobplane.retry: without case _ in `match wire.kind:`": "falling out of the match returns None too",
     "jobplane.worker.executor: condition turned in `if TYPE_CHECKING:`": "an import for the type checker alone",
-    "jobplane.worker.executor: 'Awaitable[object]' -> 'XXAwaitable[object]' in "
-    '`return await _within(context, cast("Awaitable[object]", made))`': "cast() does nothing at run time",
+    "jobplane.worker.executor: '_AsyncHandler' -> 'XX_AsyncHandler' in "
+    '`handler = cast("_AsyncHandler", task.handler)`': "cast() does nothing at run time",
     "jobplane.worker.executor: GtE -> Gt in `if started >= claim.lease_ends - SAFETY_MARGIN:`": _BOUNDARY,
     "jobplane.worker.slots: Gt -> GtE in `if running.stopped_at > stubborn:`": _BOUNDARY,
     "jobplane.worker.slots: 'cancelled' -> 'XXcancelled' in `CANCELLED = \"cancelled\"`": _NAMES,

@@ -14,6 +14,7 @@ MODELS: Final = ("tests/models/test_state_machine.py", "tests/models/test_interl
 STATEMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "job/claim": ("tests/store/test_claim.py", *MODELS),
     "job/complete": ("tests/store/test_finish.py", *MODELS),
+    "job/complete_epoch": ("tests/store/test_finish.py", *MODELS),
     "job/finish": ("tests/store/test_finish.py", *MODELS),
     "job/rescue": ("tests/store/test_rescue.py", *MODELS),
     "job/renew": ("tests/store/test_renew.py", *MODELS),

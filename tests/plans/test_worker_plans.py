@@ -35,6 +35,7 @@ CLAIM: dict[str, SQLValue] = {
 }
 BY_ID: dict[str, dict[str, SQLValue]] = {
     "job/complete": {"ids": RUNNING, "epochs": ONES},
+    "job/complete_epoch": {"ids": RUNNING, "epoch": 1},
     "job/finish": {
         "ids": RUNNING,
         "epochs": ONES,

@@ -231,6 +231,7 @@ async def test_row_security_leaves_the_plans_of_workers_alone(guarded: Guarded) 
     args: dict[str, dict[str, SQLValue]] = {
         "job/claim": {"lease": 45.0, "worker_id": "w", "queue": "default", "types": ["work"], "limit": 10},
         "job/complete": {"ids": [], "epochs": []},
+        "job/complete_epoch": {"ids": [], "epoch": 1},
         "job/renew": {"ids": [], "epochs": [], "lease": 45.0},
         "job/rescue": {"limit": 500, "crash_limit": 3},
     }

@@ -60,7 +60,7 @@ async def test_a_claim_carries_the_row_as_it_is_after_the_claim(store: Store, sq
     expected = await claim_of(sql, job_id)
     expected.lease_ends = claimed.lease_ends
     assert claimed == expected
-    assert (claimed.attempt, claimed.epoch, claimed.tags) == (3, 6, ("x", "y"))
+    assert (claimed.attempt, claimed.epoch, claimed.tags) == (3, 6, ["x", "y"])
 
 
 async def test_the_epoch_rises_with_every_claim_and_is_never_reset(store: Store, sql: SQL) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from jobplane import JobStatus
 from jobplane.failure import ErrorReport, report_of
+from jobplane.job import Claim
 from jobplane.outcome import Cancelled, Completed, Failed, Outcome, Released, Rescheduled, Snoozed
 from jobplane.store.store import Store
 from tests.factories import SQL, attempts_of, claim_of, make_job, row_of
@@ -27,6 +28,11 @@ OUTCOMES: dict[str, Outcome] = {
     "released interrupted": Released(ERROR),
 }
 every_outcome = pytest.mark.parametrize("outcome", OUTCOMES.values(), ids=OUTCOMES.keys())
+
+
+async def _of_another_epoch(sql: SQL) -> Claim:
+    """A claim that is still good: beside it, a batch is of several epochs."""
+    return await claim_of(sql, await make_job(sql, RUNNING, lease_epoch=99))
 
 
 @pytest.mark.parametrize(
@@ -85,6 +91,8 @@ async def test_an_older_epoch_is_refused(store: Store, sql: SQL, outcome: Outcom
 
     assert await store.finish([(stale, outcome)]) == set()
     assert await store.complete([stale]) == set()
+    beside = await _of_another_epoch(sql)
+    assert await store.complete([stale, beside]) == {beside.id}
 
     assert await row_of(sql, job_id) == before
     assert await attempts_of(sql, job_id) == []
@@ -102,6 +110,8 @@ async def test_a_job_that_is_not_running_is_left_alone_even_under_its_own_epoch(
 
     assert await store.finish([(claim, outcome)]) == set()
     assert await store.complete([claim]) == set()
+    beside = await _of_another_epoch(sql)
+    assert await store.complete([claim, beside]) == {beside.id}
 
     assert await row_of(sql, job_id) == before
     assert await attempts_of(sql, job_id) == []
@@ -141,12 +151,13 @@ async def test_a_job_that_ended_before_it_heard_of_the_request_keeps_its_own_end
     assert (await row_of(sql, job_id))["status"] == status
 
 
+@pytest.mark.parametrize("epochs", [(3, 3, 3, 3), (1, 2, 3, 4)], ids=["of one epoch", "of different epochs"])
 async def test_complete_ends_many_claims_and_returns_only_those_that_were_still_ours(
-    store: Store, sql: SQL
+    store: Store, sql: SQL, epochs: tuple[int, ...]
 ) -> None:
-    ids = [await make_job(sql, RUNNING) for _ in range(4)]
+    ids = [await make_job(sql, RUNNING, attempts=epoch, lease_epoch=epoch) for epoch in epochs]
     claims = [await claim_of(sql, job_id) for job_id in ids]
-    await sql.execute("UPDATE control_plane.jobs SET lease_epoch = 2 WHERE id = $1", ids[1])
+    await sql.execute("UPDATE control_plane.jobs SET lease_epoch = 9 WHERE id = $1", ids[1])
     await sql.execute("UPDATE control_plane.jobs SET status = 'pending' WHERE id = $1", ids[2])
 
     assert await store.complete(claims) == {ids[0], ids[3]}
@@ -155,6 +166,7 @@ async def test_complete_ends_many_claims_and_returns_only_those_that_were_still_
     assert [row["status"] for row in rows] == ["completed", "running", "pending", "completed"]
     assert [row["completed_at"] is not None for row in rows] == [True, False, False, True]
     assert rows[0]["lease_expires_at"] is None
+    assert [row["attempts"] for row in rows] == list(epochs)
 
 
 @every_outcome

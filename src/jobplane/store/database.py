@@ -78,9 +78,9 @@ class Database:
         self._opening = asyncio.Lock()
         self._made: weakref.WeakSet[asyncpg.Connection[asyncpg.Record]] = weakref.WeakSet()
 
-    def statement(self, name: str) -> Statement:
-        """The statement of sql/<name>.sql for this database's schema."""
-        return load(name, self.settings.schema, self._clock)
+    def statement(self, name: str, verb: str | None = None) -> Statement:
+        """The statement of sql/<name>.sql for this database's schema; `verb` as in jobplane.sql.load."""
+        return load(name, self.settings.schema, self._clock, verb)
 
     async def fetch(self, statement: Statement, args: Mapping[str, SQLValue]) -> list[asyncpg.Record]:
         """Run one idempotent statement, again after errors that pass, for as long as settings.patience.

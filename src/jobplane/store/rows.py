@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import TypeAlias, TypedDict, cast
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from jobplane.payload import decode_json, decode_payload
 from jobplane.sql import SQLValue
 
 Row: TypeAlias = Mapping[str, object]
+_due = attrgetter("scheduled_at", "id")
+_priority = attrgetter("priority")
 
 
 class JobRow(TypedDict):
@@ -97,7 +100,7 @@ def job_of(row: Row) -> Job:
         lease_expires_at=job["lease_expires_at"],
         worker_id=job["worker_id"],
         unique_key=job["unique_key"],
-        tags=tags_of(job["tags"] or ()),
+        tags=tags_of(job["tags"]),
         result=None if job["result"] is None else decode_json(job["result"]),
         progress=None if job["progress"] is None else decode_json(job["progress"]),
         cancel_requested_at=job["cancel_requested_at"],
@@ -144,34 +147,15 @@ def attempt_of(row: Row) -> Attempt:
 
 def claims_of(rows: list[asyncpg.Record], lease_ends: float) -> list[Claim]:
     """The rows of job/claim and job/claim_limited, in claim order; `lease_ends` by the monotonic clock."""
-    # UPDATE returns rows in no promised order.
-    rows.sort(key=lambda row: (-row["priority"], row["scheduled_at"], row["id"].bytes))
-    return [_claim_of(row, lease_ends) for row in rows]
-
-
-def _claim_of(row: asyncpg.Record, lease_ends: float) -> Claim:
-    # By position, in the order of the statement's RETURNING: this is the hot path. Its ids stay the driver's
-    # own kind of UUID, which equals the standard one and hashes several times as fast.
-    return Claim(
-        row[0],
-        row[1],
-        row[2],
-        row[3],
-        row[4],
-        row[5],
-        row[6],
-        row[7],
-        row[8],
-        row[9],
-        row[10],
-        row[11],
-        tuple(row[12] or ()),
-        row[13],
-        row[14],
-        row[15],
-        row[16],
-        lease_ends,
-    )
+    # By position, in the order of the statements' RETURNING: this is the hot path. Its ids stay the driver's own kind
+    # of UUID, which equals the standard one and hashes several times as fast.
+    claims = [Claim(*row) for row in rows]
+    for claim in claims:
+        claim.lease_ends = lease_ends
+    # UPDATE returns rows in no promised order. The second sort keeps the order of the first within a priority.
+    claims.sort(key=_due)
+    claims.sort(key=_priority, reverse=True)
+    return claims
 
 
 def parameters_of(job: NewJob) -> dict[str, SQLValue]:

@@ -78,6 +78,7 @@ class Store:
         self._claim = database.statement("job/claim")
         self._claim_onward = database.statement("job/claim_onward")
         self._complete = database.statement("job/complete")
+        self._complete_epoch = database.statement("job/complete_epoch", verb="job/complete")
         self._finish = database.statement("job/finish")
 
     async def claim(
@@ -125,11 +126,12 @@ class Store:
         # In one order everywhere: a batch whose answer was lost may still be at work when it is sent again, and two
         # that lock the same rows in different orders wait for each other.
         claims = sorted(claims, key=_id)
-        args: dict[str, SQLValue] = {
-            "ids": [claim.id for claim in claims],
-            "epochs": [claim.epoch for claim in claims],
-        }
-        rows = await self._over.fetch(self._complete, args)
+        args: dict[str, SQLValue] = {"ids": [claim.id for claim in claims]}
+        epochs = [claim.epoch for claim in claims]
+        if len(set(epochs)) == 1:
+            rows = await self._over.fetch(self._complete_epoch, {**args, "epoch": epochs[0]})
+        else:
+            rows = await self._over.fetch(self._complete, {**args, "epochs": epochs})
         return {row[0] for row in rows}
 
     async def completed(self, claims: Sequence[Claim]) -> set[UUID]:

@@ -18,7 +18,7 @@ from jobplane.worker.service import Service, jittered
 from jobplane.worker.slots import QueueSlots
 from jobplane.worker.solitude import Solitude
 
-MAX_CLAIM: Final = 1000
+MAX_CLAIM: Final = 2000
 
 
 class Claimer(Service):

@@ -14,7 +14,8 @@ from contextvars import Context, copy_context
 from datetime import timedelta
 from functools import partial
 from types import coroutine
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
+from uuid import UUID
 
 from jobplane.context import JobCancelledError, JobContext, current_job_id
 from jobplane.errors import InvalidArgumentsError, InvalidInputError
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
     from jobplane.worker.threads import Threads
 
 _DONE: Final = Completed()
+_Steps: TypeAlias = Generator[object, object, object]
+
+
+class _AsyncHandler(Protocol):
+    def __call__(self, *args: object, **kwargs: object) -> Awaitable[object]: ...
 
 
 class Executor:
@@ -61,7 +67,7 @@ class Executor:
         self._registry = registry
         self._threads = threads
         self._events = events
-        self._timeout = timeout
+        self._timeout = _seconds(timeout)
         self._report_progress = report_progress
 
     async def execute(
@@ -110,8 +116,8 @@ class Executor:
         now: float,
         runner: asyncio.Task[None] | None,
     ) -> Running:
-        limit = task.settings.timeout or self._timeout
-        seconds = limit.total_seconds() if limit is not None else None
+        own = task.settings.timeout
+        seconds = self._timeout if own is None else _seconds(own)
         running = Running(
             claim=claim,
             task=runner if task.is_async else None,
@@ -130,10 +136,10 @@ class Executor:
         args = () if running.context is None else (running.context,)
         # Each job sees the context variables as they were when its runner began, and leaves none behind.
         context = copy_context()
-        context.run(current_job_id.set, running.claim.id)
         if task.is_async:
-            made = context.run(task.handler, *args, **kwargs)
-            return await _within(context, cast("Awaitable[object]", made))
+            handler = cast("_AsyncHandler", task.handler)
+            return await _within(context, partial(_begin, running.claim.id, handler, args, kwargs))
+        context.run(current_job_id.set, running.claim.id)
         return await self._threads.call(running, lambda: context.run(task.handler, *args, **kwargs))
 
     # -- classifying ---------------------------------------------------------------------------------
@@ -243,22 +249,40 @@ def _forget_cancellation(running: Running) -> None:
         running.task.uncancel()
 
 
+def _seconds(limit: timedelta | None) -> float | None:
+    return None if limit is None else limit.total_seconds()
+
+
+def _begin(
+    job_id: UUID, handler: _AsyncHandler, args: tuple[object, ...], kwargs: dict[str, object]
+) -> tuple[_Steps, object]:
+    # The first step of a handler: what it goes on with, and what it waits for. Most end here, by StopIteration.
+    current_job_id.set(job_id)
+    steps = handler(*args, **kwargs).__await__()
+    return steps, steps.send(None)
+
+
 @coroutine
-def _within(context: Context, awaitable: Awaitable[object]) -> Generator[object, object, object]:
-    """Await something step by step inside a context of its own, in the same task.
+def _within(
+    context: Context, begin: Callable[[], tuple[_Steps, object]]
+) -> Generator[object, object, object]:
+    """Await a handler step by step inside a context of its own, in the same task.
 
     A task of its own for each job would isolate context variables too, for five times the price.
     """
-    steps = awaitable.__await__()
-    step: Callable[[], object] = partial(steps.send, None)
+    try:
+        steps, waiting_for = context.run(begin)
+    except StopIteration as stop:
+        return stop.value
+    step: Callable[[], object]
     while True:
-        try:
-            waiting_for = context.run(step)
-        except StopIteration as stop:
-            return stop.value
         try:
             value = yield waiting_for
         except BaseException as error:  # noqa: BLE001 - thrown into the handler, where it belongs
             step = partial(steps.throw, error)
         else:
             step = partial(steps.send, value)
+        try:
+            waiting_for = context.run(step)
+        except StopIteration as stop:
+            return stop.value

@@ -15,7 +15,7 @@ from jobplane.worker.executor import Executor
 from jobplane.worker.reporter import Inbox
 from jobplane.worker.slots import QueueSlots
 
-FAIR_SHARE: Final = 0.002
+FAIR_SHARE: Final = 0.0005
 """Seconds for which handlers that never wait may keep the event loop to themselves."""
 
 

@@ -11,10 +11,11 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from jobplane.context import JobContext
 from jobplane.job import Claim
@@ -36,8 +37,7 @@ class StopReason(Enum):
     SHUTDOWN = "shutdown"
 
 
-@dataclass(slots=True)
-class Running:
+class Running(Struct):
     """A handler at work."""
 
     claim: Claim

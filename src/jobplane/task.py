@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import update_wrapper
+from functools import lru_cache, update_wrapper
 from types import ModuleType
 from typing import Final, Generic, ParamSpec, TypedDict, TypeVar, cast
 from uuid import UUID
@@ -78,6 +78,8 @@ OPTION_NAMES: Final = JobQueueOptions.__optional_keys__
 
 def new_job(type: str, payload: object, options: JobQueueOptions | None = None) -> NewJob:  # noqa: A002 - the contract's word
     """A validated wish for a job. Raises InvalidInputError for any value outside its limit."""
+    if not options and isinstance(type, str):
+        return _like(_plain_job(type), payload)
     given = options or JobQueueOptions()
     for name in given.keys() - OPTION_NAMES:
         raise InvalidInputError("options", name, f"must be among {', '.join(sorted(OPTION_NAMES))}")
@@ -100,6 +102,12 @@ def new_job(type: str, payload: object, options: JobQueueOptions | None = None) 
         tenant=check_tenant(given["tenant"]) if "tenant" in given else None,
         idempotency_key=given.get("idempotency_key"),
     )
+
+
+@lru_cache(maxsize=1000)
+def _plain_job(type: str) -> NewJob:  # noqa: A002 - the contract's word
+    # Jobs of a type without options differ in id and payload alone: the type is checked once.
+    return NewJob(id=new_job_id(), type=check_type(type), payload="{}", max_attempts=DEFAULT_MAX_ATTEMPTS)
 
 
 def with_defaults(defaults: JobQueueOptions, options: JobQueueOptions) -> JobQueueOptions:
@@ -180,7 +188,7 @@ class AnyTask:
         return f"<task {self.name}>"
 
 
-def _like(template: NewJob, payload: dict[str, object]) -> NewJob:
+def _like(template: NewJob, payload: object) -> NewJob:
     return NewJob(
         new_job_id(),
         template.type,

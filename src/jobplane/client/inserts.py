@@ -16,10 +16,11 @@ from jobplane.store.failures import is_unique_violation
 from jobplane.store.rows import (
     as_uuid,
     columns_of,
+    existing_of,
+    id_in,
     parameters_of,
     plain_parameters_of,
-    plain_result_of,
-    result_of,
+    written_of,
 )
 
 INSERT_TRIES: Final = 20
@@ -30,15 +31,14 @@ PATIENT_TRIES: Final = 3
 def insert_of_our_own(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
     """As `insert`, where an error of a statement spoils no transaction of a caller's: a plain job is written plainly."""
     if len(jobs) == 1 and jobs[0].is_plain:
-        job = jobs[0]
         try:
-            (row,) = yield Query("job/insert_fresh", plain_parameters_of(job))
+            (row,) = yield Query("job/insert_fresh", plain_parameters_of(jobs[0]))
         except StatementError as error:
             if not is_unique_violation(error):
                 raise
             # It is there: by a try whose answer was lost, or because it was given twice.
         else:
-            return [plain_result_of(row, job)]
+            return [written_of(row, jobs[0])]
     return (yield from insert(jobs))
 
 
@@ -81,9 +81,10 @@ def _insert_distinct(jobs: Sequence[NewJob]) -> Steps[dict[UUID, EnqueueJobResul
             rows = yield Query("job/insert", parameters_of(missing[0]))
         else:
             rows = yield Query("job/insert_many", columns_of(missing))
+        asked = {job.id: job for job in missing}
         for row in rows:
-            result = result_of(row, existing=False)
-            results[result.id] = result
+            job = asked[id_in(row)]
+            results[job.id] = written_of(row, job)
         missing = [job for job in missing if job.id not in results]
         if missing:
             yield from _find_twins(missing, results)
@@ -116,7 +117,7 @@ def _find_twins(missing: Sequence[NewJob], results: dict[UUID, EnqueueJobResult]
             raise InvalidInputError("id", job.id, "must be new: a job of another tenant has it")
         twin = twin or (by_key.get((job.tenant, job.unique_key)) if job.unique_key else None)
         if twin is not None:
-            results[job.id] = result_of(twin, existing=True)
+            results[job.id] = existing_of(twin)
 
 
 def _place(job: NewJob) -> tuple[str, str, int]:

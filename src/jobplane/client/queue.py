@@ -285,7 +285,7 @@ class JobQueue(AsyncScheduling):
 
     def defaults_under(self, options: JobQueueOptions) -> JobQueueOptions:
         """Options, filled up with this client's own."""
-        return with_defaults(self._options, options)
+        return with_defaults(self._options, options) if self._options else options
 
     async def _run(self, steps: Steps[T]) -> T:
         return await perform(steps, self._running().run)

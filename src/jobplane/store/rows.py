@@ -48,7 +48,7 @@ class JobRow(TypedDict):
 
 
 class ResultRow(TypedDict):
-    """The columns of job/insert and job/find_twins."""
+    """The columns of job/find_twins."""
 
     id: UUID
     type: str
@@ -58,7 +58,7 @@ class ResultRow(TypedDict):
 
 
 class TimesRow(TypedDict):
-    """The columns of job/insert_fresh."""
+    """The columns of the inserts, beside the id."""
 
     scheduled_at: datetime
     created_at: datetime
@@ -108,8 +108,8 @@ def job_of(row: Row) -> Job:
     )
 
 
-def result_of(row: Row, *, existing: bool) -> EnqueueJobResult:
-    """A row of job/insert or job/find_twins."""
+def existing_of(row: Row) -> EnqueueJobResult:
+    """A row of job/find_twins."""
     found = cast("ResultRow", row)
     return EnqueueJobResult(
         id=as_uuid(found["id"]),
@@ -117,12 +117,12 @@ def result_of(row: Row, *, existing: bool) -> EnqueueJobResult:
         status=JobStatus(found["status"]),
         scheduled_at=found["scheduled_at"],
         created_at=found["created_at"],
-        existing=existing,
+        existing=True,
     )
 
 
-def plain_result_of(row: Row, job: NewJob) -> EnqueueJobResult:
-    """A row of job/insert_fresh."""
+def written_of(row: Row, job: NewJob) -> EnqueueJobResult:
+    """A row of job/insert, job/insert_many or job/insert_fresh, and the job that it was written for."""
     times = cast("TimesRow", row)
     return EnqueueJobResult(job.id, job.type, JobStatus.PENDING, times["scheduled_at"], times["created_at"])
 
@@ -241,3 +241,9 @@ def record_of(job: NewJob, now: datetime) -> tuple[object, ...]:
 def as_uuid(value: object) -> UUID:
     """A plain UUID: asyncpg has its own subclass, which is no standard type to hand to users."""
     return value if type(value) is UUID else UUID(str(value))
+
+
+def id_in(row: Row) -> UUID:
+    """The id of a row to look something up by: of whichever kind the driver gives, since all kinds are equal."""
+    value = row["id"]
+    return value if isinstance(value, UUID) else UUID(str(value))

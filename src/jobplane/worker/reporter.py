@@ -78,12 +78,13 @@ class Reporter(Service):
             await self._write_apart([*((claim, Completed()) for claim in done), *ended], error)
             return
         claims = done or [claim for claim, _ in ended]
-        for claim in claims:
-            self._inbox.forget(claim)
-            if claim.id not in ours:
-                self._events.emit(JobLost(claim, "its outcome was refused: the lease had passed on"))
+        self._inbox.forget(claims)
+        if len(ours) < len(claims):
+            for claim in claims:
+                if claim.id not in ours:
+                    self._events.emit(JobLost(claim, "its outcome was refused: the lease had passed on"))
         self._written(claims)
-        self._events.emit(JobsReported([claim.id for claim in claims if claim.id in ours]))
+        self._events.emit(JobsReported(list(ours)))
 
     async def _complete(self, done: list[Claim]) -> set[UUID]:
         ours = await self._store.complete(done)
@@ -116,7 +117,7 @@ class Reporter(Service):
     def _refused(self, claim: Claim, outcome: Outcome, error: StatementError) -> None:
         if isinstance(outcome, Failed) and outcome.error.type == REFUSED:
             # Not even this can be stored: let the lease run out, and the rescuer decide.
-            self._inbox.forget(claim)
+            self._inbox.forget([claim])
             self._events.emit(JobLost(claim, f"its outcome cannot be stored: {error}"))
         else:
             self._inbox.put(claim, Failed(ErrorReport(REFUSED, message_of(str(error)))))
@@ -141,13 +142,13 @@ class Inbox:
 
     def put(self, claim: Claim, outcome: Outcome) -> None:
         """Take over an outcome; returns at once."""
-        if isinstance(outcome, Lost):
-            return
-        self.writing[claim.id] = claim
         if isinstance(outcome, Completed) and outcome.result is None:
             self._done.append(claim)
+        elif isinstance(outcome, Lost):
+            return
         else:
             self._ended.append((claim, outcome))
+        self.writing[claim.id] = claim
         if len(self._done) + len(self._ended) == 1:
             self._wake_next()
 
@@ -174,11 +175,13 @@ class Inbox:
         aside, self._aside = self._aside, []
         return aside
 
-    def forget(self, claim: Claim) -> None:
-        """A claim whose outcome is durable, or need not be."""
-        if self.writing.get(claim.id) is claim:  # and not a later claim of the same job
-            del self.writing[claim.id]
-        if not self.writing:
+    def forget(self, claims: Iterable[Claim]) -> None:
+        """Claims whose outcomes are durable, or need not be."""
+        writing = self.writing
+        for claim in claims:
+            if writing.get(claim.id) is claim:  # and not a later claim of the same job
+                del writing[claim.id]
+        if not writing:
             self._empty.set()
 
     def take(self, most: int) -> tuple[list[Claim], list[tuple[Claim, Outcome]]]:

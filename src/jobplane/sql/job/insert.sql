@@ -16,4 +16,4 @@ VALUES (
     :tenant::text
 )
 ON CONFLICT DO NOTHING
-RETURNING id, type, status, scheduled_at, created_at
+RETURNING id, scheduled_at, created_at

@@ -31,4 +31,4 @@ FROM unnest(
     id, type, payload, queue, priority, max_attempts, scheduled_at, delay, unique_key, tags, retry_policy, tenant
 )
 ON CONFLICT DO NOTHING
-RETURNING id, type, status, scheduled_at, created_at
+RETURNING id, scheduled_at, created_at

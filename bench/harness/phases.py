@@ -58,10 +58,10 @@ PHASES: Final = (
     Phase("drain2", 150_000, "jobs/s", "the same, two worker processes", "drain", "waiting", processes=2),
     Phase("queues", 60_000, "jobs/s", "the same, from 10 queues with 5 priorities each", "queues", "spread"),
     Phase(
-        "finished", 60_000, "jobs/s", "drain beside 1 million finished rows", "drain", "waiting", "finished"
+        "finished", 150_000, "jobs/s", "drain beside 1 million finished rows", "drain", "waiting", "finished"
     ),
     Phase(
-        "future", 60_000, "jobs/s", "drain beside 1 million rows due tomorrow", "drain", "waiting", "future"
+        "future", 150_000, "jobs/s", "drain beside 1 million rows due tomorrow", "drain", "waiting", "future"
     ),
     Phase(
         "pickup", 300, "ms", "from enqueue to start at 100/s, idle worker", "pickup", core=True, shares=False

@@ -131,16 +131,16 @@ class Executor:
             self._events.emit(JobStarted(claim))
         return running
 
-    async def _call(self, task: AnyTask, running: Running) -> object:
+    def _call(self, task: AnyTask, running: Running) -> Awaitable[object]:
         kwargs = task.arguments.decode(running.claim.payload)
         args = () if running.context is None else (running.context,)
         # Each job sees the context variables as they were when its runner began, and leaves none behind.
         context = copy_context()
         if task.is_async:
             handler = cast("_AsyncHandler", task.handler)
-            return await _within(context, partial(_begin, running.claim.id, handler, args, kwargs))
+            return _within(context, partial(_begin, running.claim.id, handler, args, kwargs))
         context.run(current_job_id.set, running.claim.id)
-        return await self._threads.call(running, lambda: context.run(task.handler, *args, **kwargs))
+        return self._threads.call(running, lambda: context.run(task.handler, *args, **kwargs))
 
     # -- classifying ---------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from asyncio.subprocess import Process
 
 from jobplane import JobQueue
 
-RATE = 10_000
+RATE = 20_000
 """Jobs a second."""
 CHUNK = 100
 

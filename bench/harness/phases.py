@@ -80,15 +80,15 @@ PHASES: Final = (
     Phase("burst", 200_000, "jobs/s", "200,000 jobs at once on an idle worker", "burst", ours=True),
     Phase(
         "flow",
-        1_200_000,
+        2_400_000,
         "jobs/s",
-        "10,000/s for two minutes, enqueued by another process",
+        "20,000/s for two minutes, enqueued by another process",
         "flow",
         ours=True,
     ),
     Phase(
         "snapshot",
-        1_200_000,
+        2_400_000,
         "jobs/s",
         "the same while a REPEATABLE READ transaction stays open",
         "flow",
@@ -97,7 +97,7 @@ PHASES: Final = (
     ),
     Phase(
         "readers",
-        1_200_000,
+        2_400_000,
         "jobs/s",
         "the same while four sessions group all jobs",
         "flow",

@@ -1,6 +1,6 @@
 # Every verb is one line that also works by hand. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system faults faults-long bugs models mutants check lint types audit bench bench-peers bench-guard lock clean
+.PHONY: help demo test test-system faults faults-long bugs models mutants check lint types audit bench bench-peers bench-guard bench-plot lock clean
 
 # The newest Python that really runs (a version manager's shim may exist and refuse) and can make a venv.
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -54,11 +54,15 @@ bench: .venv/.ready  ## measure enqueue, drain and pick-up beside raw SQL
 bench-peers: .venv/.ready  ## measure every phase beside the other queues (first: python -m bench.harness.install all)
 	.venv/bin/python -m bench --peers
 
+bench-plot: bench/.envs/plot/.ready  ## draw the pictures of docs/performance.md (RESULTS="file.json ..." of bench-peers)
+	bench/.envs/plot/bin/python -m bench.plot $(RESULTS)
+
 bench-guard: .venv/.ready  ## fail where drain falls below half of what bare SQL reaches beside it
 	.venv/bin/python -m bench --phase drain --at-least drain=0.5
 
 lock: .venv/.ready  ## recompile requirements/dev.txt from pyproject.toml (UPGRADE=--upgrade for newer versions)
 	.venv/bin/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE) --quiet --output-file requirements/dev.txt
+	.venv/bin/uv pip compile --group plot --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE) --quiet --output-file requirements/plot.txt
 
 clean:  ## remove the environment and everything generated
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -68,4 +72,9 @@ clean:  ## remove the environment and everything generated
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+bench/.envs/plot/.ready: requirements/plot.txt
+	$(PYTHON) -m venv bench/.envs/plot
+	bench/.envs/plot/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/plot.txt
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 from bench.adapters.ground import GROUNDS
@@ -19,9 +20,14 @@ from bench.harness.adapter import (
     steady,
     together,
 )
+from bench.harness.sampler import memory
 from jobplane import JobQueue, Worker
 from jobplane.events import JobsReported
 
+PACE = 1000
+"""Jobs a second of `endurance`."""
+LASTS = 10.0
+"""Seconds that each of them takes."""
 HOLD = 20.0
 """Seconds for which all handlers are in flight: two heartbeats."""
 
@@ -69,6 +75,11 @@ async def queues(url: str, jobs: int) -> dict[str, float]:
     return await _drain(url, jobs, ",".join(f"q{number}:10" for number in range(QUEUES)))
 
 
+async def connected(queue: JobQueue) -> None:
+    """Open the connections of a client, as the other adapters do before they begin."""
+    await queue.enqueue("noop", {}, queue="nobodys")
+
+
 async def pickup(url: str, jobs: int) -> dict[str, float]:
     """`await queue.enqueue(...)` at 100 a second; a handler notes when it starts."""
     queue = JobQueue(url)
@@ -82,6 +93,7 @@ async def pickup(url: str, jobs: int) -> dict[str, float]:
         await noop.enqueue(time.perf_counter())
 
     async with Worker(queue, queues="default:10"):
+        await connected(queue)
         await begin()
         await paced(jobs, 100, produce)
         return await arrivals.figures()
@@ -97,6 +109,7 @@ async def pickup1000(url: str, jobs: int) -> dict[str, float]:
         arrivals.note(sent)
 
     async with Worker(queue, queues="default:100"):
+        await connected(queue)
         await begin()
         await steady(jobs, 1000, noop.enqueue)
         return await arrivals.figures()
@@ -169,6 +182,29 @@ async def inflight(url: str, jobs: int) -> dict[str, float]:
         return result
 
 
+async def endurance(url: str, jobs: int) -> dict[str, float]:
+    """1,000 jobs a second that each take ten: 10,000 are in flight all the time. What does the process grow by?"""
+    queue = JobQueue(url)
+
+    @queue.task
+    async def noop(sent: float) -> None:
+        await asyncio.sleep(LASTS)
+
+    first, tally = Tally(jobs // 10, silent=True), Tally(jobs, silent=True)
+    worker = Worker(queue, queues=f"default:{int(LASTS * PACE * 1.1)}")
+    worker.events.subscribe(JobsReported, lambda event: first.add(len(event.ids)))
+    worker.events.subscribe(JobsReported, lambda event: tally.add(len(event.ids)))
+    async with worker:
+        watch = await begin()
+        producer = await start_producer(url, jobs, PACE)
+        await first.complete.wait()
+        early = memory(os.getpid())
+        await tally.complete.wait()
+        result = {**watch.per(jobs), "growth": memory(os.getpid()) - early}
+        await producer.wait()
+        return result
+
+
 async def _drain(url: str, jobs: int, slots: str, seconds: float = 0.0) -> dict[str, float]:
     queue = JobQueue(url)
     if seconds:
@@ -204,6 +240,7 @@ if __name__ == "__main__":
             "burst": burst,
             "flow": flow,
             "inflight": inflight,
+            "endurance": endurance,
         },
         GROUNDS,
     )

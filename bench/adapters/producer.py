@@ -1,4 +1,4 @@
-"""`python -m bench.adapters.producer <url> <jobs>`: enqueues at a steady rate, in a process of its own."""
+"""`python -m bench.adapters.producer <url> <jobs> <rate>`: enqueues at a steady rate, in a process of its own."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from asyncio.subprocess import Process
 from jobplane import JobQueue
 
 RATE = 20_000
-"""Jobs a second."""
+"""Jobs a second of `flow`: half of what two cores can enqueue and run at once."""
 CHUNK = 100
 
 
-async def start_producer(url: str, jobs: int) -> Process:
-    """Begin to enqueue."""
+async def start_producer(url: str, jobs: int, rate: int = RATE) -> Process:
+    """Begin to enqueue, so many a second."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.adapters.producer", url, str(jobs)
+        sys.executable, "-m", "bench.adapters.producer", url, str(jobs), str(rate)
     )
 
 
-async def produce(url: str, jobs: int) -> None:
+async def produce(url: str, jobs: int, rate: int) -> None:
     """Chunks of a hundred, each when it is due, whether or not the one before is written."""
     async with JobQueue(url) as queue:
 
@@ -32,7 +32,7 @@ async def produce(url: str, jobs: int) -> None:
         start = time.perf_counter()
         writing: set[asyncio.Task[int]] = set()
         for first in range(0, jobs, CHUNK):
-            due = start + first / RATE
+            due = start + first / rate
             if (pause := due - time.perf_counter()) > 0:
                 await asyncio.sleep(pause)
             chunk = [noop.new(due) for _ in range(min(CHUNK, jobs - first))]
@@ -43,4 +43,4 @@ async def produce(url: str, jobs: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(produce(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(produce(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

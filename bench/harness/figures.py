@@ -20,6 +20,7 @@ class Result:
         db: microseconds of the server's processor time for each job.
         wal: bytes of write-ahead log for each job.
         memory: the adapter's largest resident size in MB.
+        growth: by how much its resident size grew from the first tenth of the run to its end, in MB.
         skipped: why there is no figure, if so.
     """
 
@@ -30,6 +31,7 @@ class Result:
     db: float = 0.0
     wal: float = 0.0
     memory: float = 0.0
+    growth: float = 0.0
     skipped: str = ""
 
     def figure(self, unit: Unit) -> float:
@@ -42,8 +44,9 @@ class Result:
             return f"skipped: {self.skipped}"
         if unit == "ms":
             return f"p50 {self.p50:6.2f} ms   p99 {self.p99:6.2f} ms"
+        growth = f"   at most {self.memory:.0f} MB, grown by {self.growth:.1f} MB" if self.growth else ""
         latency = f"   p99 {self.p99:6.2f} ms" if self.p99 else ""
-        return f"{self.rate:10,.0f} jobs/s   client {self.cpu:6.1f} us a job{latency}"
+        return f"{self.rate:10,.0f} jobs/s   client {self.cpu:6.1f} us a job{latency}{growth}"
 
 
 def number(figures: Mapping[str, object], name: str) -> float:

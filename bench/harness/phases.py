@@ -105,6 +105,14 @@ PHASES: Final = (
         ours=True,
     ),
     Phase(
+        "endurance",
+        600_000,
+        "jobs/s",
+        "1,000/s for ten minutes, each job takes ten seconds",
+        "endurance",
+        ours=True,
+    ),
+    Phase(
         "inflight",
         10_000,
         "jobs/s",

@@ -22,7 +22,7 @@ from bench.harness.server import database_name
 from bench.harness.systems import BENCH, System
 from jobplane.embedded import EmbeddedServer
 
-LIMIT = 600.0  # seconds for one step of an adapter
+LIMIT = 900.0  # seconds for one step of an adapter
 SETTLING = 60.0  # seconds for the last completions
 LEAVING = 3.0  # seconds for an adapter to end by itself
 
@@ -134,6 +134,7 @@ class Bench:
                 db=(after.server - before.server) / jobs * 1e6,
                 wal=(after.wal - before.wal) / jobs,
                 memory=after.memory,
+                growth=number(figures, "growth"),
             )
 
     async def _administer(self, statement: str, url: str | None = None) -> None:

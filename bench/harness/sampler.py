@@ -30,11 +30,20 @@ def processor_seconds(roots: Iterable[int], *, without: int = 0) -> float:
 
 def peak_memory(process: int) -> float:
     """The largest resident size so far, in MB."""
+    return _size(process, "VmHWM:")
+
+
+def memory(process: int) -> float:
+    """The resident size now, in MB."""
+    return _size(process, "VmRSS:")
+
+
+def _size(process: int, field: str) -> float:
     try:
         status = (PROC / str(process) / "status").read_text()
     except OSError:
         return 0.0
-    sizes = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    sizes = [line.split()[1] for line in status.splitlines() if line.startswith(field)]
     return int(sizes[0]) / 1024 if sizes else 0.0
 
 

@@ -207,6 +207,16 @@ class QueueModel:
             self._record(row, attempt, outcome)
         return ours
 
+    def complete(self, tokens: Sequence[Token]) -> set[UUID]:
+        """The ids that are completed under these claims, whether now or before: a lost answer is asked for again."""
+        self.finish((token, Completed()) for token in tokens)
+        rows = [(self.rows.get(token.id), token) for token in tokens]
+        return {
+            row.id
+            for row, token in rows
+            if row is not None and (row.status, row.lease_epoch) == ("completed", token.epoch)
+        }
+
     # -- maintenance ---------------------------------------------------------------------------------
 
     def expired(self) -> set[UUID]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -109,9 +110,11 @@ async def test_a_job_that_is_not_running_is_left_alone_even_under_its_own_epoch(
     before = await row_of(sql, job_id)
 
     assert await store.finish([(claim, outcome)]) == set()
-    assert await store.complete([claim]) == set()
+    # As far as anyone can tell, this claim itself completed it, and the answer was lost.
+    already = {job_id} if status is JobStatus.COMPLETED else set[UUID]()
+    assert await store.complete([claim]) == already
     beside = await _of_another_epoch(sql)
-    assert await store.complete([claim, beside]) == {beside.id}
+    assert await store.complete([claim, beside]) == {beside.id} | already
 
     assert await row_of(sql, job_id) == before
     assert await attempts_of(sql, job_id) == []

@@ -122,20 +122,23 @@ class Store:
         return claims_of(rows, sent + lease.total_seconds())
 
     async def complete(self, claims: Sequence[Claim]) -> set[UUID]:
-        """End claims as completed, without results; returns the ids that were still ours."""
+        """End claims as completed, without results; returns the ids that are, also by an earlier try of the same."""
         # In one order everywhere: a batch whose answer was lost may still be at work when it is sent again, and two
         # that lock the same rows in different orders wait for each other.
         claims = sorted(claims, key=_id)
         args: dict[str, SQLValue] = {"ids": [claim.id for claim in claims]}
         epochs = [claim.epoch for claim in claims]
         if len(set(epochs)) == 1:
-            rows = await self._over.fetch(self._complete_epoch, {**args, "epoch": epochs[0]})
+            ((count,),) = await self._over.fetch(self._complete_epoch, {**args, "epoch": epochs[0]})
+            ours = {claim.id for claim in claims} if count == len(claims) else set()
         else:
-            rows = await self._over.fetch(self._complete, {**args, "epochs": epochs})
-        return {row[0] for row in rows}
+            ours = {row[0] for row in await self._over.fetch(self._complete, {**args, "epochs": epochs})}
+        if len(ours) < len(claims):
+            # Lost, or written by a try whose answer was lost.
+            ours |= await self._completed([claim for claim in claims if claim.id not in ours])
+        return ours
 
-    async def completed(self, claims: Sequence[Claim]) -> set[UUID]:
-        """Which of these claims are completed: by an earlier try, whose answer was lost."""
+    async def _completed(self, claims: Sequence[Claim]) -> set[UUID]:
         args: dict[str, SQLValue] = {
             "ids": [claim.id for claim in claims],
             "epochs": [claim.epoch for claim in claims],

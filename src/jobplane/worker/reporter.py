@@ -73,7 +73,7 @@ class Reporter(Service):
 
     async def _write(self, done: list[Claim], ended: list[tuple[Claim, Outcome]]) -> None:
         try:
-            ours = await (self._complete(done) if done else self._store.finish(ended))
+            ours = await (self._store.complete(done) if done else self._store.finish(ended))
         except StatementError as error:
             await self._write_apart([*((claim, Completed()) for claim in done), *ended], error)
             return
@@ -85,13 +85,6 @@ class Reporter(Service):
                     self._events.emit(JobLost(claim, "its outcome was refused: the lease had passed on"))
         self._written(claims)
         self._events.emit(JobsReported(list(ours)))
-
-    async def _complete(self, done: list[Claim]) -> set[UUID]:
-        ours = await self._store.complete(done)
-        if len(ours) < len(done):
-            # Lost, or written by a try whose answer was lost.
-            ours |= await self._store.completed([claim for claim in done if claim.id not in ours])
-        return ours
 
     async def _write_apart(self, both: list[Ended], error: StatementError) -> None:
         # One row that cannot be written must not hold up the others.

@@ -142,6 +142,18 @@ async def test_workers_are_woken_by_the_commit_when_asked_for(
     await listener.close()
 
 
+async def test_a_wake_up_leaves_the_callers_transaction_as_durable_as_it_was(
+    queue: JobQueue, sql: SQL
+) -> None:
+    """I1: what a wake-up could do without, the caller's own rows cannot."""
+    async with sql.transaction():
+        await sql.execute("SET LOCAL synchronous_commit = on")
+        await queue.enqueue("work", connection=sql, notify=True)
+        await queue.enqueue_many([new_job("work", {})], connection=sql, notify=True)
+
+        assert await sql.fetchval("SELECT current_setting('synchronous_commit')") == "on"
+
+
 @on_every_connection
 async def test_many_jobs_in_the_callers_transaction(
     queue: JobQueue, sql: SQL, database_url: str, opened: Open

@@ -1,3 +1,3 @@
--- Wake the workers of one queue, or hand them a word such as cancel:<id>. Nothing here is worth a WAL flush:
--- while a notifying transaction waits for one, all others that notify wait for it.
-SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel::text, :word::text)
+-- Wake the workers of one queue, or hand them a word such as cancel:<id>. On its own it waits for no flush, having
+-- written nothing; in a caller's transaction nothing here may change how that commits.
+SELECT pg_notify(:channel::text, :word::text)

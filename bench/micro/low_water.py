@@ -44,7 +44,7 @@ async def flow(url: str, jobs: int, *, marks: bool, held: bool) -> None:
     async with JobQueue(settings=settings) as queue:
         while done < jobs:
             await queue.enqueue_many(new_job("t", {}) for _ in range(BATCH))
-            beyond = water.marks() if marks else []
+            beyond = water.marks() if marks and not water.full_is_due() else []
             sent = time.perf_counter()
             claims = await store.claim("default", ["t"], "w", timedelta(seconds=45), BATCH, beyond=beyond)
             seconds = time.perf_counter() - sent

@@ -16,7 +16,7 @@ from jobplane.client import inserts, ops
 from jobplane.errors import JobplaneError
 from jobplane.ids import id_from_key
 from jobplane.job import Claim, NewJob
-from jobplane.outcome import Completed, Failed, Outcome, Rescheduled
+from jobplane.outcome import Failed, Outcome, Rescheduled
 from jobplane.settings import WorkerSettings
 from tests.models.ground import EMPTY, START, Loop, Session
 from tests.models.moves import (

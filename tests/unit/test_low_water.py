@@ -108,7 +108,42 @@ def test_everything_is_looked_at_again_in_time(
     assert 0 < water.seconds_until_full() <= longest * 0.03
     clock.now += longest * 0.03
     assert water.full_is_due()
-    assert water.marks() == []
+
+
+def test_while_a_full_claim_is_under_way_no_other_is_due(clock: Clock) -> None:
+    water = LowWater(1.0)
+    slow_down(water, job(1))
+    clock.now += 2
+
+    water.look_begins()
+    clock.now += 60
+
+    assert not water.full_is_due()
+    water.claimed([], 0.05, full=True, filled=False)
+    assert 0 < water.seconds_until_full() <= 1.0
+
+
+def test_after_a_full_claim_that_failed_the_next_is_due_in_time(clock: Clock) -> None:
+    water = LowWater(0.5)
+    slow_down(water, job(1))
+    water.look_begins()
+
+    assert water.look_failed() == 0.5
+
+    assert not water.full_is_due()
+    clock.now += 0.5
+    assert water.full_is_due()
+
+
+def test_what_a_full_claim_found_far_behind_moves_no_mark_back(clock: Clock) -> None:
+    """Or the next claim would walk over everything in between."""
+    water = LowWater(1.0)
+    slow_down(water, job(9))
+    clock.now += 2
+
+    water.claimed([job(2)], 0.03, full=True, filled=False)
+
+    assert water.marks() == [(0, mark(9))]
 
 
 def test_a_full_claim_that_stopped_early_forgets_the_marks_that_it_did_not_reach(clock: Clock) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from jobplane.events import Events, JobsClaimed
@@ -13,12 +14,15 @@ from jobplane.job import Claim
 from jobplane.settings import WorkerSettings
 from jobplane.store.store import Store
 from jobplane.worker.limit import QueueLimit
-from jobplane.worker.low_water import LowWater
+from jobplane.worker.look_back import LookBack
+from jobplane.worker.low_water import LowWater, Mark
 from jobplane.worker.service import Service, jittered
 from jobplane.worker.slots import QueueSlots
 from jobplane.worker.solitude import Solitude
 
 MAX_CLAIM: Final = 2000
+LOOK_SHARE: Final = 4
+"""One part in so many of the room is kept for what a look back may bring."""
 
 
 class Claimer(Service):
@@ -28,6 +32,7 @@ class Claimer(Service):
         self,
         slots: QueueSlots,
         store: Store,
+        second: Store,
         solitude: Solitude,
         events: Events,
         settings: WorkerSettings,
@@ -46,6 +51,9 @@ class Claimer(Service):
         self._limit = QueueLimit(slots.name, self._types, worker_id, settings.lease, self._poll, store)
         self._may_have_more = True
         self._low_water = LowWater(self._poll)
+        self._look_back = LookBack(
+            self.name, partial(self._claim_over, second, ()), self._looked_back, self._low_water, events
+        )
         self._passed_over = False
         """Whether the last claim left out what comes before its marks."""
         self.closed = False
@@ -72,7 +80,7 @@ class Claimer(Service):
     @property
     def is_claiming(self) -> bool:
         """Whether a claim is under way."""
-        return self._claiming.locked()
+        return self._claiming.locked() or self._look_back.under_way
 
     def written(self, claims: Iterable[Claim]) -> None:
         """Outcomes are durable: under a limit that makes room for other jobs."""
@@ -85,9 +93,16 @@ class Claimer(Service):
         self.closed = True
         # When the database does not answer, what it claimed comes back by its lease.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._claiming.acquire(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._claiming.acquire()
+                await self._look_back.ended()
         await self.stop()
         return self._late
+
+    async def stop(self) -> None:
+        """As of any service; a look back ends too."""
+        await super().stop()
+        await self._look_back.stop()
 
     async def run_once(self) -> float:
         """One claim, if there is room for a worthwhile one."""
@@ -95,44 +110,65 @@ class Claimer(Service):
         slots.measure_pace()
         if self.closed or not self._types or self._solitude.wanted or not self._wants_claim():
             return jittered(self._poll)
-        asked = min(slots.room(self._prefetch), MAX_CLAIM)
+        asked = min(self._room(self._prefetch), MAX_CLAIM)
         self._may_have_more = False  # unless someone says otherwise while the statement is under way
         self._passed_over = False
         async with self._claiming:
-            claims = await self._claim(asked)
+            claims, filled = await self._claim(asked)
+        self._take(claims)
         if self._was_closed():
-            self._late = claims
             return jittered(self._poll)
-        if claims:
-            slots.put(self._solitude.admit(claims))
-            if self._events.wants(JobsClaimed):
-                self._events.emit(JobsClaimed(slots.name, claims))
-        if len(claims) == asked:
+        if filled:
             self._may_have_more = True
         if self._may_have_more and self._wants_claim():
             return 0.0
         pause = jittered(self._poll) if self._limit.again is None else self._limit.again
         return min(pause, self._low_water.seconds_until_full()) if self._passed_over else pause
 
-    async def _claim(self, asked: int) -> list[Claim]:
+    def _take(self, claims: list[Claim]) -> None:
+        if self.closed:
+            self._late += claims
+        elif claims:
+            self._slots.put(self._solitude.admit(claims))
+            if self._events.wants(JobsClaimed):
+                self._events.emit(JobsClaimed(self._slots.name, claims))
+
+    def _looked_back(self, claims: list[Claim]) -> None:
+        self._take(claims)
+        self.something_new()  # what it did not use of the room is free again
+
+    def _room(self, prefetch: float) -> int:
+        return self._slots.room(prefetch) - self._look_back.asked
+
+    async def _claim(self, asked: int) -> tuple[list[Claim], bool]:
         limit = self._limit
         limit.again = None
         if not limit.known:
-            claims = await self._claim_unlimited(asked)
+            claims, filled = await self._claim_unlimited(asked)
             if claims or not limit.worth_asking:
-                return claims
+                return claims, filled
         # Nothing is claimed ahead here: a job that waits in this process would hold a slot of all processes.
-        return await limit.claim(min(self._slots.room(0.0), MAX_CLAIM))
+        claims = await limit.claim(min(self._room(0.0), MAX_CLAIM))
+        return claims, len(claims) == asked
 
-    async def _claim_unlimited(self, asked: int) -> list[Claim]:
-        beyond, began = self._low_water.marks(), time.monotonic()
-        claims = await self._store.claim(
-            self._slots.name, self._types, self._worker_id, self._lease, asked, beyond=beyond
-        )
+    async def _claim_unlimited(self, asked: int) -> tuple[list[Claim], bool]:
+        beyond = self._low_water.marks()
+        self._passed_over = bool(beyond)
+        if beyond and self._low_water.full_is_due():
+            self._look_back.begin(max(asked // LOOK_SHARE, 1))
+            asked -= self._look_back.asked
+            if not asked:
+                return [], False
+        began = time.monotonic()
+        claims = await self._claim_over(self._store, beyond, asked)
         filled = len(claims) == asked
         self._low_water.claimed(claims, time.monotonic() - began, full=not beyond, filled=filled)
-        self._passed_over = bool(beyond)
-        return claims
+        return claims, filled
+
+    async def _claim_over(self, store: Store, beyond: Sequence[tuple[int, Mark]], asked: int) -> list[Claim]:
+        return await store.claim(
+            self._slots.name, self._types, self._worker_id, self._lease, asked, beyond=beyond
+        )
 
     def _was_closed(self) -> bool:
         return self.closed
@@ -140,8 +176,8 @@ class Claimer(Service):
     def _wants_claim(self) -> bool:
         # A lone free slot is filled at once; while jobs still wait here, rather half a load in one statement.
         if self._limit.known:
-            return self._slots.room(0.0) > 0
-        room = self._slots.room(self._prefetch)
+            return self._room(0.0) > 0
+        room = self._room(self._prefetch)
         return room > 0 and (
             not self._slots.waiting or room * 2 >= self._slots.limit + len(self._slots.waiting)
         )

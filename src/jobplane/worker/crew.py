@@ -88,7 +88,14 @@ class Crew:
         )
         self._claimers = {
             slots.name: Claimer(
-                slots, self._store_of_its_own(), self._solitude, events, settings, worker_id, types
+                slots,
+                self._store_of_its_own(),
+                self._store_of_its_own(),
+                self._solitude,
+                events,
+                settings,
+                worker_id,
+                types,
             )
             for slots in self._slots
         }

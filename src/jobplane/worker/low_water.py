@@ -3,9 +3,9 @@
 While a transaction somewhere holds an old snapshot, the index entries of jobs that were claimed long ago cannot be
 removed, and each claim that begins at the head walks over all of them. The same goes for waiting jobs that this worker
 does not know. So when full claims are slow, they are followed by claims that go on behind the last claimed key of each
-priority, until the next full one: after ten times what the slow one cost, and never later than a poll would come.
-Whatever appears before the marks (a late commit, a job that was handed back, a higher priority that becomes due) waits
-for that. Where claims are quick there are no marks, and claims are in exact order.
+priority, and full ones come beside them (jobplane.worker.look_back): after ten times what the slow one cost, and never
+later than a poll would come. Whatever appears before the marks (a late commit, a job that was handed back, a higher
+priority that becomes due) waits for that. Where claims are quick there are no marks, and claims are in exact order.
 """
 
 from __future__ import annotations
@@ -48,12 +48,21 @@ class LowWater:
         self._full_due = 0.0
 
     def marks(self) -> list[tuple[int, Mark]]:
-        """Where to go on in each priority, highest first; empty when the next claim must look at everything."""
-        return [] if self.full_is_due() else sorted(self._marks.items(), reverse=True)
+        """Where to go on in each priority, highest first; empty where each claim looks at everything."""
+        return sorted(self._marks.items(), reverse=True)
 
     def full_is_due(self) -> bool:
-        """Whether the next claim looks at everything."""
+        """Whether something must look at everything now."""
         return not self._marks or time.monotonic() >= self._full_due
+
+    def look_begins(self) -> None:
+        """A full claim is under way: the next is due some time after its end."""
+        self._full_due = float("inf")
+
+    def look_failed(self) -> float:
+        """A full claim brought an error; returns after how many seconds the next is due."""
+        self._full_due = time.monotonic() + self._longest
+        return self._longest
 
     def seconds_until_full(self) -> float:
         """How long marks still hold; infinity when there are none, as the last claim has seen everything."""
@@ -87,6 +96,8 @@ class LowWater:
         elif not self._marks:
             return
         for claim in claims:
-            self._marks[claim.priority] = (claim.scheduled_at, claim.id)
+            mark = (claim.scheduled_at, claim.id)
+            # What a full claim found far behind moves no mark back.
+            self._marks[claim.priority] = max(self._marks.get(claim.priority, mark), mark)
         if len(self._marks) > MOST_PRIORITIES:
             self._marks.clear()

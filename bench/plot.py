@@ -115,7 +115,7 @@ def rates(axis: Any, _phase: str, medians: Mapping[str, Result]) -> None:
             edgecolor=FAINT if name == "raw" else "none",
             hatch=hatch(name),
         )
-        axis.text(rate, place, f" {rate:,.0f}/s", va="center", fontsize=8)
+        beside(axis, rate, place, f"{rate:,.0f}/s")
     axis.set_yticks(range(len(ordered)), ordered)
     axis.set_xlim(0, max(run.rate for run in medians.values()) * 1.35)
 
@@ -128,12 +128,24 @@ def latencies(axis: Any, _phase: str, medians: Mapping[str, Result]) -> None:
         axis.plot([run.p50, run.p99], [place, place], color=TAIL, linewidth=3, zorder=1)
         edge = FAINT if name == "raw" else colour(name)
         axis.scatter([run.p50, run.p99], [place, place], s=26, color=colour(name), edgecolor=edge, zorder=2)
-        axis.text(run.p99 * 1.25, place, f"{run.p50:.1f} / {run.p99:.1f} ms", va="center", fontsize=8)
+        beside(axis, run.p99, place, f"{milliseconds(run.p50)} / {milliseconds(run.p99)} ms")
     axis.set_yticks(range(len(ordered)), ordered)
     axis.set_xscale("log")
+    axis.set_xlim(0.5, max(run.p99 for run in medians.values()) * 60)
     axis.set_xticks([], minor=True)
-    axis.set_xlim(0.5, max(run.p99 for run in medians.values()) * 12)
+    axis.set_xticks([])
     axis.set_xlabel("p50 / p99", fontsize=8)
+
+
+def beside(axis: Any, value: float, place: int, text: str) -> None:
+    """What it says, to the right of where it ends."""
+    offset = {"xytext": (6, 0), "textcoords": "offset points"}
+    axis.annotate(text, (value, place), va="center", fontsize=8, **offset)
+
+
+def milliseconds(value: float) -> str:
+    """Tenths, as long as they matter."""
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def colour(name: str) -> str:

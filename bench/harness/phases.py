@@ -108,7 +108,7 @@ PHASES: Final = (
         "endurance",
         600_000,
         "jobs/s",
-        "1,000/s for ten minutes, each job takes ten seconds",
+        "1,000/s for ten minutes, of jobs that take ten seconds",
         "endurance",
         ours=True,
     ),

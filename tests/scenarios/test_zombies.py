@@ -37,8 +37,9 @@ async def test_handlers_that_block_their_worker_beyond_the_lease_keep_their_jobs
 async def test_what_a_continued_worker_finishes_of_its_lost_jobs_is_refused(
     queue: JobQueue, sql: SQL, spawn_worker: Spawn, journal: Journal
 ) -> None:
-    made = [await queue.enqueue("block", {"seconds": 1.0}, max_attempts=5)]
-    made += [await queue.enqueue("stubborn_in_thread", {"seconds": 1.0}, max_attempts=5) for _ in range(3)]
+    # The one that blocks the loop comes last: the others have started then, and nothing is written before it ends.
+    made = [await queue.enqueue("stubborn_in_thread", {"seconds": 1.0}, max_attempts=5) for _ in range(3)]
+    made += [await queue.enqueue("block", {"seconds": 1.0}, max_attempts=5)]
     zombie = spawn_worker()
     await until(lambda: _count(journal, "start", 4))
 

@@ -107,6 +107,7 @@ async def test_f27_many_workers_come_back_to_their_server(
             last=f"{times[-1]:.2f} s",
             busiest_tenth=busiest,
         )
-    # Back within 2 s (F6), and spread over what that leaves: pauses have full jitter up to 2 s.
-    assert times[-1] - times[0] >= 1
+    # Back within 2 s (F6), and spread over what that leaves: pauses have full jitter up to 2 s. How far is chance:
+    # all of eight workers come within half a second once in 700 runs, and within a whole one once in ten.
+    assert times[-1] - times[0] >= 0.5
     assert busiest <= len(times) / 4, "a quarter of them at most in any tenth of a second"

@@ -158,8 +158,8 @@ def claims_of(rows: list[asyncpg.Record], lease_ends: float) -> list[Claim]:
     return claims
 
 
-def parameters_of(job: NewJob) -> dict[str, SQLValue]:
-    """The parameters of job/insert. Ids travel as text, which every driver's cast understands."""
+def plain_parameters_of(job: NewJob) -> dict[str, SQLValue]:
+    """The parameters of job/insert_fresh. Ids travel as text, which every driver's cast understands."""
     return {
         "id": str(job.id),
         "type": job.type,
@@ -167,24 +167,19 @@ def parameters_of(job: NewJob) -> dict[str, SQLValue]:
         "queue": job.queue,
         "priority": job.priority,
         "max_attempts": job.max_attempts,
+    }
+
+
+def parameters_of(job: NewJob) -> dict[str, SQLValue]:
+    """The parameters of job/insert."""
+    return {
+        **plain_parameters_of(job),
         "scheduled_at": job.scheduled_at,
         "delay": job.delay.total_seconds(),
         "unique_key": job.unique_key,
         "tags": None if job.tags is None else list(job.tags),
         "retry_policy": job.retry_policy,
         "tenant": job.tenant,
-    }
-
-
-def plain_parameters_of(job: NewJob) -> dict[str, SQLValue]:
-    """The parameters of job/insert_fresh. Ids travel as text, as in parameters_of."""
-    return {
-        "id": str(job.id),
-        "type": job.type,
-        "payload": job.payload,
-        "queue": job.queue,
-        "priority": job.priority,
-        "max_attempts": job.max_attempts,
     }
 
 

@@ -14,6 +14,8 @@ from types import ModuleType
 from typing import Final, Generic, ParamSpec, TypedDict, TypeVar, cast
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from jobplane.arguments import Arguments, Handler
 from jobplane.errors import InvalidInputError, TaskDefinitionError
 from jobplane.ids import id_from_key, new_job_id
@@ -189,21 +191,7 @@ class AnyTask:
 
 
 def _like(template: NewJob, payload: object) -> NewJob:
-    return NewJob(
-        new_job_id(),
-        template.type,
-        encode_payload(payload),
-        template.queue,
-        template.priority,
-        template.max_attempts,
-        template.delay,
-        template.scheduled_at,
-        template.unique_key,
-        template.tags,
-        template.retry_policy,
-        template.tenant,
-        fresh=True,
-    )
+    return replace(template, id=new_job_id(), payload=encode_payload(payload), fresh=True)
 
 
 class TaskSpec(AnyTask, Generic[C, P, R]):

@@ -266,24 +266,15 @@ async def test_a_job_that_died_alone_as_often_as_is_borne_fails_with_attempts_le
     assert row["last_error"].startswith("lease lost")
 
 
-async def test_crashes_of_another_day_do_not_count(store: Store, sql: SQL) -> None:
+@pytest.mark.parametrize(("ago", "outcome"), [("25 hours", "crashed"), ("1 minute", "failed")])
+async def test_crashes_of_another_day_and_failures_in_a_living_worker_do_not_count(
+    store: Store, sql: SQL, ago: str, outcome: str
+) -> None:
     job_id = await make_job(
         sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, max_attempts=20, lease_expires_at=EXPIRED
     )
     for epoch in (1, 2):
-        await _crash(sql, job_id, epoch, ago="25 hours")
-
-    await store.rescue(crash_limit=3)
-
-    assert (await row_of(sql, job_id))["status"] == "pending"
-
-
-async def test_attempts_that_failed_in_a_living_worker_are_no_crashes(store: Store, sql: SQL) -> None:
-    job_id = await make_job(
-        sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, max_attempts=20, lease_expires_at=EXPIRED
-    )
-    for epoch in (1, 2):
-        await _crash(sql, job_id, epoch, outcome="failed")
+        await _crash(sql, job_id, epoch, ago=ago, outcome=outcome)
 
     await store.rescue(crash_limit=3)
 

@@ -36,11 +36,12 @@ from jobplane.errors import (
     WaitTimeoutError,
 )
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, JobType, JSONValue, NewJob
+from jobplane.options import JobQueueOptions, new_job
 from jobplane.outcome import Cancel, Fail, Retry, Snooze
 from jobplane.retry import Exponential, Fixed, Linear, Listed, RetryPolicy
 from jobplane.schedule import Missed
 from jobplane.settings import DatabaseSettings, WorkerSettings
-from jobplane.task import JobQueueOptions, Registry, new_job
+from jobplane.task import Registry
 from jobplane.version import __version__
 from jobplane.worker.worker import Worker
 

@@ -16,8 +16,8 @@ from jobplane.cron import parse_cron
 from jobplane.errors import InvalidInputError
 from jobplane.job import JobPayload, NewJob
 from jobplane.limits import MAX_TAGS, check_schedule, check_whole
+from jobplane.options import JobQueueOptions, new_job
 from jobplane.retry import RetryPolicy
-from jobplane.task import JobQueueOptions, new_job
 
 LATE: Final = timedelta(seconds=30)
 """The restart of a server, or of all workers, is no outage: up to here all ticks are made."""

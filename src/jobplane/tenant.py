@@ -8,7 +8,7 @@ from jobplane.errors import InvalidInputError
 from jobplane.ids import id_from_key
 from jobplane.job import NewJob
 from jobplane.limits import check_tenant
-from jobplane.task import JobQueueOptions
+from jobplane.options import JobQueueOptions
 
 
 def with_tenant(options: JobQueueOptions | None, tenant: str | None) -> JobQueueOptions:

@@ -13,7 +13,7 @@ import pytest
 
 from jobplane import Exponential, InvalidInputError, JobPayload, JobQueue, JobQueueOptions, JobStatus
 from jobplane.ids import new_job_id
-from jobplane.task import ScheduleOptions
+from jobplane.options import ScheduleOptions
 from tests.factories import SQL, count_jobs, row_of
 
 NOW = datetime.now(UTC)

@@ -9,7 +9,7 @@ from typing import Unpack
 
 from jobplane import DatabaseError, EnqueueJobResult, InvalidInputError, JobPayload, JobQueue, new_job
 from jobplane.job import NewJob
-from jobplane.task import JobQueueOptions
+from jobplane.options import JobQueueOptions
 from tests.support import Journal
 
 

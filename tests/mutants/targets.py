@@ -25,10 +25,13 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "jobplane.job": ("tests/unit/test_job.py", "tests/unit/test_task.py", "tests/client/test_enqueue.py"),
     "jobplane.outcome": ("tests/unit/test_outcome.py", "tests/unit/test_executor.py"),
     "jobplane.retry": ("tests/unit/test_retry.py",),
-    "jobplane.worker.executor": (
-        "tests/unit/test_executor.py",
-        "tests/unit/test_executor_stops.py",
-        "tests/unit/test_executor_running.py",
+    **dict.fromkeys(
+        ("jobplane.worker.classify", "jobplane.worker.executor"),
+        (
+            "tests/unit/test_executor.py",
+            "tests/unit/test_executor_stops.py",
+            "tests/unit/test_executor_running.py",
+        ),
     ),
     "jobplane.worker.slots": ("tests/worker/test_slots.py", "tests/unit/test_executor.py"),
 }

@@ -34,12 +34,12 @@ from jobplane.limits import (
     check_tags,
     check_type,
 )
+from jobplane.options import new_job
 from jobplane.payload import decode_json, decode_payload, encode_payload
 from jobplane.redaction import masked
 from jobplane.retry import MAX_RETRY_DELAY, decode_policy, encode_policy
 from jobplane.settings import DatabaseSettings, WorkerSettings, parse_queues, resolve
 from jobplane.store.rows import parameters_of
-from jobplane.task import new_job
 from tests.cli.commands import environment
 from tests.security.support import HOSTILE, examples
 

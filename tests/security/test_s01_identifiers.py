@@ -24,10 +24,10 @@ from jobplane.cli.failures import ExitCode
 from jobplane.errors import ConfigurationError, SchemaError
 from jobplane.ids import id_from_key
 from jobplane.job import EnqueueJobResult
+from jobplane.options import JobQueueOptions
 from jobplane.settings import WorkerSettings, parse_queues, resolve
 from jobplane.sql import channel
 from jobplane.store.migrator import Migrator, migrations, sql_of
-from jobplane.task import JobQueueOptions
 from tests.cli.commands import CommandLine
 from tests.factories import SQL, row_of
 from tests.security import ast_rules

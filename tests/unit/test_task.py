@@ -23,7 +23,8 @@ from jobplane import (
 )
 from jobplane.client.tasks import TaskOptions
 from jobplane.ids import id_from_key, new_job_id
-from jobplane.task import OPTION_NAMES, AnyTask, ScheduleOptions
+from jobplane.options import OPTION_NAMES, ScheduleOptions
+from jobplane.task import AnyTask
 
 queue = JobQueue("postgresql://nowhere.invalid/none")
 

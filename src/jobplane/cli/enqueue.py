@@ -20,7 +20,7 @@ from jobplane.client.queue import JobQueue
 from jobplane.errors import InvalidInputError, shown
 from jobplane.job import EnqueueJobResult, Job, JobPayload
 from jobplane.limits import as_timedelta
-from jobplane.task import JobQueueOptions
+from jobplane.options import JobQueueOptions
 
 _LENGTH: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
 _UNITS: Final = {None: 1, "s": 1, "m": 60, "h": 3600}

@@ -12,7 +12,7 @@ from uuid import UUID
 from jobplane.client.queue import JobQueue
 from jobplane.client.tasks import TaskDecorator
 from jobplane.job import EnqueueJobResult, Job, JobPayload
-from jobplane.task import JobQueueOptions, ScheduleOptions
+from jobplane.options import JobQueueOptions, ScheduleOptions
 
 _default = JobQueue()
 

@@ -18,8 +18,9 @@ from jobplane.client.steps import Steps
 from jobplane.client.sync import SyncJobQueue
 from jobplane.client.tasks import TaskDecorator
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
+from jobplane.options import JobQueueOptions, ScheduleOptions, new_job, with_defaults
 from jobplane.settings import DatabaseSettings, resolve
-from jobplane.task import JobQueueOptions, Registry, ScheduleOptions, new_job, with_defaults
+from jobplane.task import Registry
 from jobplane.tenant import of_tenant, with_tenant
 
 T = TypeVar("T")

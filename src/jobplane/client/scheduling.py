@@ -9,8 +9,8 @@ from jobplane.client import schedules
 from jobplane.client.info import ScheduleChange, ScheduleInfo
 from jobplane.client.steps import Steps
 from jobplane.job import EnqueueJobResult, JobPayload
+from jobplane.options import JobQueueOptions
 from jobplane.schedule import DEFAULT_CAP, Missed, NewSchedule, RecurringOptions, new_schedule
-from jobplane.task import JobQueueOptions
 
 T = TypeVar("T")
 

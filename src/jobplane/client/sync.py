@@ -18,12 +18,12 @@ from jobplane.client.scheduling import SyncScheduling
 from jobplane.client.steps import Pause, Query, Steps
 from jobplane.errors import DatabaseError
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
+from jobplane.options import JobQueueOptions, ScheduleOptions, new_job, with_defaults
 from jobplane.settings import DatabaseSettings, resolve
 from jobplane.sql import load
 from jobplane.store.adapters import sync_runner
 from jobplane.store.bulk import CHUNK
 from jobplane.store.rows import Row
-from jobplane.task import JobQueueOptions, ScheduleOptions, new_job, with_defaults
 from jobplane.tenant import of_tenant, with_tenant
 
 if TYPE_CHECKING:

@@ -13,17 +13,9 @@ from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, c
 from jobplane.context import JobContext
 from jobplane.errors import TaskDefinitionError
 from jobplane.job import EnqueueJobResult, NewJob
+from jobplane.options import OPTION_NAMES, JobQueueOptions, with_defaults
 from jobplane.retry import RetryPolicy
-from jobplane.task import (
-    OPTION_NAMES,
-    AnyTask,
-    JobQueueOptions,
-    Registry,
-    TaskSettings,
-    TaskSpec,
-    timeout_of,
-    with_defaults,
-)
+from jobplane.task import AnyTask, Registry, TaskSettings, TaskSpec, timeout_of
 
 C = ParamSpec("C")
 P = ParamSpec("P")

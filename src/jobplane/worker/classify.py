@@ -1,0 +1,131 @@
+"""What came of a handler, as the outcome to write: of what it returned, of what it raised, of why it was stopped. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from jobplane.errors import InvalidArgumentsError, InvalidInputError
+from jobplane.failure import ErrorReport, message_of, report_of
+from jobplane.job import Claim
+from jobplane.limits import MAX_RESULT_BYTES, MAX_SCHEDULE_AHEAD, as_timedelta
+from jobplane.outcome import (
+    Cancel,
+    Cancelled,
+    Completed,
+    Fail,
+    Failed,
+    Lost,
+    Outcome,
+    Released,
+    Rescheduled,
+    Retry,
+    Snooze,
+    Snoozed,
+)
+from jobplane.payload import encode_json
+from jobplane.retry import DEFAULT_RETRY, RetryPolicy, decode_policy
+from jobplane.task import AnyTask
+from jobplane.worker.slots import Running, StopReason
+
+_DONE = Completed()
+
+
+def refusal(claim: Claim, task: AnyTask) -> ErrorReport | None:
+    """Why a claimed job must not be run; None when it may."""
+    if claim.attempt > claim.max_attempts:
+        return ErrorReport(
+            "AttemptsExhausted", f"attempt {claim.attempt} of {claim.max_attempts} was not run"
+        )
+    if task.settings.at_most_once and claim.attempt > 1:
+        return ErrorReport("AtMostOnce", "an earlier attempt may have run: this type must not run twice")
+    return None
+
+
+def decided(result: object, running: Running, task: AnyTask) -> Outcome:
+    """The outcome of a handler that returned. Raises InvalidInputError for a decision that cannot be stored."""
+    match result:
+        case None:
+            return _DONE
+        case Snooze(delay=delay):
+            return Snoozed(_checked(delay))
+        case Cancel(reason=reason):
+            return Cancelled(ErrorReport("Cancel", message_of(str(reason))))
+        case Fail(reason=reason):
+            return Failed(ErrorReport("Fail", message_of(str(reason))))
+        case Retry(delay=delay, reason=reason):
+            report = ErrorReport("Retry", message_of(str(reason)))
+            return _again(running.claim, report, _checked(delay))
+        case _:
+            return _completed(result) if task.settings.store_result else _DONE
+
+
+def failed(error: BaseException, claim: Claim, task: AnyTask) -> Outcome:
+    """The outcome of a handler that raised."""
+    report = report_of(error)
+    wait = _wait_after(error, claim, task)
+    return Failed(report) if wait is None else _again(claim, report, wait)
+
+
+def stopped(running: Running, task: AnyTask, error: BaseException) -> Outcome:
+    """The outcome of a handler that ended because it was told to stop."""
+    claim = running.claim
+    match running.stop_reason:
+        case StopReason.LOST:
+            return Lost()
+        case StopReason.CANCELLED:
+            return Cancelled(ErrorReport("Cancelled", "cancelled on request"))
+        case StopReason.TIMEOUT:
+            report = ErrorReport(
+                "TimeoutError",
+                f"no end after {running.deadline - running.started:g} s",
+                report_of(error).frames,
+            )
+            wait = _wait_after(TimeoutError(), claim, task)
+            return Failed(report, "timeout") if wait is None else _again(claim, report, wait, "timeout")
+        case _:
+            report = ErrorReport(
+                "Interrupted", "its worker was stopped before the handler ended", report_of(error).frames
+            )
+            if claim.max_attempts == 1 or task.settings.at_most_once:
+                return Failed(report, "interrupted")
+            return Released(report)
+
+
+def _again(claim: Claim, report: ErrorReport, delay: timedelta, reason: str = "failed") -> Outcome:
+    if claim.attempt >= claim.max_attempts:
+        return Failed(report, reason)
+    return Rescheduled(report, max(delay, timedelta(0)), reason)
+
+
+def _wait_after(error: BaseException, claim: Claim, task: AnyTask) -> timedelta | None:
+    """How long to wait before the next attempt; None when the policy wants none."""
+    try:
+        policy = _policy(claim, task)
+        # Arguments that do not fit are retried whatever the policy says: the next deploy may understand them.
+        again = policy.retries(error) or isinstance(error, InvalidArgumentsError)
+        return policy.delay(claim.attempt) if again else None
+    except Exception:  # noqa: BLE001 - a mistake in a policy of the user's own must not cost the outcome
+        return DEFAULT_RETRY.delay(claim.attempt)
+
+
+def _policy(claim: Claim, task: AnyTask) -> RetryPolicy:
+    policy = task.settings.retry or DEFAULT_RETRY
+    own = None if claim.retry_policy is None else decode_policy(claim.retry_policy)
+    return policy if own is None else policy.with_delays_of(own)
+
+
+def _checked(delay: object) -> timedelta:
+    # What a handler decided must be storable, or it would hold up the outcomes of others.
+    limit = "must be a timedelta or seconds, at most a year (366 days)"
+    checked = as_timedelta("delay", delay, limit)
+    if checked > MAX_SCHEDULE_AHEAD:
+        raise InvalidInputError("delay", delay, limit)
+    return max(checked, timedelta(0))
+
+
+def _completed(result: object) -> Outcome:
+    try:
+        return Completed(encode_json("result", result, MAX_RESULT_BYTES))
+    except InvalidInputError as error:
+        # The work is done and its effects stand: running it again would not make the result storable.
+        return Failed(report_of(error))

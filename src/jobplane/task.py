@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from types import ModuleType
 from typing import Generic, ParamSpec, TypeVar, cast
 
@@ -60,6 +60,7 @@ class AnyTask:
         self.name = check_type(name)
         self.handler = handler
         self.settings = _checked(settings, self.name)
+        _refuse_generators(handler, self.name)
         self.is_method = _looks_like_method(handler)
         self.arguments = Arguments(handler, skip_self=self.is_method)
         self.is_async = _is_async(handler)
@@ -175,5 +176,21 @@ def _looks_like_method(handler: Handler) -> bool:
 
 
 def _is_async(handler: Handler) -> bool:
-    call = handler if inspect.isroutine(handler) else type(handler).__call__
-    return inspect.iscoroutinefunction(call)
+    # Of a plain function around an asynchronous one only its result will tell: see jobplane.worker.unfinished.
+    return inspect.iscoroutinefunction(_function_of(handler))
+
+
+def _refuse_generators(handler: Handler, name: str) -> None:
+    function = _function_of(handler)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TaskDefinitionError(
+            f"{name} is a generator function: calling it does none of its work. Let the handler return instead of yield"
+        )
+
+
+def _function_of(handler: Handler) -> object:
+    # inspect sees through functools.partial, but not through an object with a __call__.
+    inner = handler
+    while isinstance(inner, partial):
+        inner = inner.func
+    return inner if inspect.isroutine(inner) else type(inner).__call__

@@ -98,7 +98,7 @@ async def test_a_handler_runs_under_its_jobs_id_and_leaves_no_context_behind() -
 
     bench = Bench(handler)
     claim = claimed()
-    await bench.executor.execute(claim, bench.slots)
+    await bench.run(claim)
 
     assert seen == [claim.id]
     assert current_job_id.get() is None

@@ -119,15 +119,14 @@ def test_the_margins_are_those_that_the_guide_and_the_promises_count_with() -> N
     assert (SAFETY_MARGIN, HEED_WITHIN) == (0.1, 10.0)
 
 
-async def test_claimed_jobs_wake_as_many_idle_runners_as_there_are_jobs() -> None:
+async def test_who_runs_jobs_is_told_of_those_that_were_handed_over() -> None:
     slots = QueueSlots("default", 3)
-    runners: list[asyncio.Future[None]] = [asyncio.get_running_loop().create_future() for _ in range(3)]
-    slots.idle.extend(runners)
+    seen: list[int] = []
+    slots.on_put = lambda: seen.append(len(slots.waiting))
 
     slots.put([claim(), claim()])
 
-    assert [runner.done() for runner in runners] == [True, True, False]
-    assert len(slots.waiting) == 2
+    assert seen == [2]
 
 
 async def test_everything_that_waits_or_runs_is_held() -> None:

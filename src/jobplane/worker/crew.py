@@ -251,6 +251,8 @@ class Crew:
 
     def _loop_runs(self) -> None:
         self._heartbeat.loop_seen_at = time.monotonic()
+        for runner in self._runners:
+            runner.sweep()
 
     def _lost_from_thread(self, job_id: UUID, epoch: int) -> None:
         self._loop.call_soon_threadsafe(self._lose, job_id, epoch)

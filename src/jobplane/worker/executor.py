@@ -1,6 +1,6 @@
 """One job, from claim to outcome: resolve the handler, decode its arguments, run it, and classify what came of it.
 
-This is the central file. Nothing here touches the database: an Outcome goes in, the reporter writes it. Nothing
+This is the central file. Nothing here touches the database: an Outcome comes out, and the reporter writes it. Nothing
 that a handler does may escape from `execute`, except the death of the process.
 """
 
@@ -9,19 +9,15 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from datetime import timedelta
-from functools import partial
-from types import coroutine
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
-from uuid import UUID
+from typing import TYPE_CHECKING, Protocol, cast
 
 from jobplane.context import JobCancelledError, JobContext, current_job_id
 from jobplane.events import Events, JobFinished, JobLost, JobStarted
 from jobplane.job import Claim
 from jobplane.outcome import (
-    Completed,
     Failed,
     Lost,
     Outcome,
@@ -30,12 +26,10 @@ from jobplane.outcome import (
 from jobplane.task import AnyTask, Registry
 from jobplane.worker.classify import decided, failed, refusal, stopped
 from jobplane.worker.slots import SAFETY_MARGIN, QueueSlots, Running
+from jobplane.worker.unfinished import ended
 
 if TYPE_CHECKING:
     from jobplane.worker.threads import Threads
-
-_DONE: Final = Completed()
-_Steps: TypeAlias = Generator[object, object, object]
 
 
 class _AsyncHandler(Protocol):
@@ -59,13 +53,11 @@ class Executor:
         self._timeout = _seconds(timeout)
         self._report_progress = report_progress
 
-    async def execute(
-        self, claim: Claim, slots: QueueSlots, runner: asyncio.Task[None] | None = None
-    ) -> Outcome:
+    async def execute(self, claim: Claim, slots: QueueSlots, job: asyncio.Task[None]) -> Outcome:
         """Run one job's handler and say what came of it. Never raises.
 
-        `runner` is the task that this runs in, which is cancelled to stop the handler; default: the current one, which
-        takes a system call to find out.
+        `job` is the task that this runs in and that is cancelled to stop the handler. It must run nothing else: what the
+        handler leaves behind on it must not reach another job.
         """
         started = time.monotonic()
         task = self._registry.get(claim.type)
@@ -76,7 +68,7 @@ class Executor:
             return Failed(refused)
         if started >= claim.lease_ends - SAFETY_MARGIN:
             return self._lost(claim, "its lease ended before a slot was free")
-        running = self._started(claim, task, slots, started, runner or asyncio.current_task())
+        running = self._started(claim, task, slots, started, job)
         try:
             result = await self._call(task, running)
             outcome = decided(result, running, task)
@@ -92,7 +84,6 @@ class Executor:
         finally:
             if slots.running.get(claim.id) is running:  # and not a later claim of the same job
                 del slots.running[claim.id]
-            _forget_cancellation(running)
         if self._events.wants(JobFinished):
             self._events.emit(JobFinished(claim, outcome, time.monotonic() - started))
         return outcome
@@ -105,13 +96,13 @@ class Executor:
         task: AnyTask,
         slots: QueueSlots,
         now: float,
-        runner: asyncio.Task[None] | None,
+        job: asyncio.Task[None],
     ) -> Running:
         own = task.settings.timeout
         seconds = self._timeout if own is None else _seconds(own)
         running = Running(
             claim=claim,
-            task=runner if task.is_async else None,
+            task=job if task.is_async else None,
             deadline=math.inf if seconds is None else now + seconds,
             started=now,
         )
@@ -122,62 +113,30 @@ class Executor:
             self._events.emit(JobStarted(claim))
         return running
 
-    def _call(self, task: AnyTask, running: Running) -> Awaitable[object]:
+    async def _call(self, task: AnyTask, running: Running) -> object:
         kwargs = task.arguments.decode(running.claim.payload)
         args = () if running.context is None else (running.context,)
-        # Each job sees the context variables as they were when its runner began, and leaves none behind.
-        context = copy_context()
+        current_job_id.set(running.claim.id)
         if task.is_async:
-            handler = cast("_AsyncHandler", task.handler)
-            return _within(context, partial(_begin, running.claim.id, handler, args, kwargs))
-        context.run(current_job_id.set, running.claim.id)
-        return self._threads.call(running, lambda: context.run(task.handler, *args, **kwargs))
+            running.begun = True
+            result = await cast("_AsyncHandler", task.handler)(*args, **kwargs)
+            return result if result is None else await ended(result, copy_context())
+        context = copy_context()
+        result = await self._threads.call(running, lambda: context.run(task.handler, *args, **kwargs))
+        return result if result is None else await self._ended_on_loop(result, running, context)
+
+    async def _ended_on_loop(self, result: object, running: Running, context: Context) -> object:
+        # What a synchronous function returned may be work still to be done: from here on it can be cancelled.
+        running.give_up = None
+        running.task = asyncio.current_task()
+        if running.stop_reason is not None and running.task is not None:
+            running.task.cancel()
+        return await ended(result, context)
 
     def _lost(self, claim: Claim, reason: str) -> Lost:
         self._events.emit(JobLost(claim, reason))
         return Lost()
 
 
-def _forget_cancellation(running: Running) -> None:
-    # The runner goes on to the next job, so the cancellation that was meant for this one must not count.
-    if running.stop_reason is not None and running.task is not None:
-        running.task.uncancel()
-
-
 def _seconds(limit: timedelta | None) -> float | None:
     return None if limit is None else limit.total_seconds()
-
-
-def _begin(
-    job_id: UUID, handler: _AsyncHandler, args: tuple[object, ...], kwargs: dict[str, object]
-) -> tuple[_Steps, object]:
-    # The first step of a handler: what it goes on with, and what it waits for. Most end here, by StopIteration.
-    current_job_id.set(job_id)
-    steps = handler(*args, **kwargs).__await__()
-    return steps, steps.send(None)
-
-
-@coroutine
-def _within(
-    context: Context, begin: Callable[[], tuple[_Steps, object]]
-) -> Generator[object, object, object]:
-    """Await a handler step by step inside a context of its own, in the same task.
-
-    A task of its own for each job would isolate context variables too, for five times the price.
-    """
-    try:
-        steps, waiting_for = context.run(begin)
-    except StopIteration as stop:
-        return stop.value
-    step: Callable[[], object]
-    while True:
-        try:
-            value = yield waiting_for
-        except BaseException as error:  # noqa: BLE001 - thrown into the handler, where it belongs
-            step = partial(steps.throw, error)
-        else:
-            step = partial(steps.send, value)
-        try:
-            waiting_for = context.run(step)
-        except StopIteration as stop:
-            return stop.value

@@ -42,10 +42,12 @@ class Running(Struct):
 
     claim: Claim
     task: asyncio.Task[None] | None
-    """The runner, to be cancelled; None for a synchronous handler, which can only be told."""
+    """The job's own task, to be cancelled; None while a synchronous handler is in its thread, which can only be told."""
     deadline: float
     """By the monotonic clock, in seconds; infinity without a timeout."""
     started: float
+    begun: bool = False
+    """Whether the handler has been called: one that still waits for a thread has done nothing yet."""
     context: JobContext | None = None
     stop_reason: StopReason | None = None
     stopped_at: float = math.inf
@@ -75,7 +77,8 @@ class QueueSlots:
         self.limit = limit
         self.waiting: deque[Claim] = deque()
         self.running: dict[UUID, Running] = {}
-        self.idle: deque[asyncio.Future[None]] = deque()
+        self.on_put: Callable[[], None] | None = None
+        """Called when claimed jobs were handed over: starts what has room."""
         self._window_start = time.monotonic()
         self._finished = 0
         self.pace = 0.0
@@ -86,10 +89,10 @@ class QueueSlots:
         return self.limit + int(self.pace * prefetch) - len(self.waiting) - len(self.running)
 
     def put(self, claims: list[Claim]) -> None:
-        """Hand claimed jobs to runners."""
+        """Hand claimed jobs over, to be run in this order as slots are free."""
         self.waiting.extend(claims)
-        for _ in range(min(len(claims), len(self.idle))):
-            _settle(self.idle.popleft())
+        if self.on_put is not None:
+            self.on_put()
 
     def count_finished(self) -> None:
         """One more job is done."""
@@ -114,8 +117,3 @@ class QueueSlots:
         for running in self.running.values():
             if running.stopped_at > stubborn:
                 yield running.claim
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

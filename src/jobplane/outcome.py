@@ -91,10 +91,11 @@ class Cancelled:
 class Released:
     """Handed back unfinished, at once claimable by others, the attempt given back.
 
-    `error` is None for a job that never started.
+    `error` is None for a job that never started. `delay` is for one whose handler still goes on in a thread.
     """
 
     error: ErrorReport | None = None
+    delay: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "jobplane.worker.executor: condition turned in `if TYPE_CHECKING:`": "an import for the type checker alone",
     "jobplane.worker.executor: '_AsyncHandler' -> 'XX_AsyncHandler' in "
     '`handler = cast("_AsyncHandler", task.handler)`': "cast() does nothing at run time",
-    "jobplane.worker.executor: GtE -> Gt in `if started >= claim.lease_ends - SAFETY_MARGIN:`": _BOUNDARY,
+    "jobplane.worker.executor: GtE -> Gt in `if started >= claim.lease_ends - self._margin:`": _BOUNDARY,
     "jobplane.worker.slots: Gt -> GtE in `if running.stopped_at > stubborn:`": _BOUNDARY,
     "jobplane.worker.slots: 'cancelled' -> 'XXcancelled' in `CANCELLED = \"cancelled\"`": _NAMES,
     "jobplane.worker.slots: 'timeout' -> 'XXtimeout' in `TIMEOUT = \"timeout\"`": _NAMES,

@@ -63,7 +63,9 @@ class Bench:
         for kind in (JobStarted, JobFinished, JobLost):
             events.subscribe(kind, self.seen.append)
         self.threads = Threads(2)
-        self.executor = Executor(Registry(tasks), self.threads, events, timeout, self._report)
+        self.executor = Executor(
+            Registry(tasks), self.threads, events, timeout, timedelta(seconds=45), self._report
+        )
 
     def _report(self, claim: Claim, progress: str) -> None:
         self.progress.append((claim.id, progress))

@@ -287,9 +287,13 @@ def _verdict_of(outcome: Outcome) -> _Verdict:
             return _Verdict(JobStatus.PENDING, delay.total_seconds(), given_back=1)
         case Cancelled(error=error):
             return _Verdict(JobStatus.CANCELLED, error=error, reason="cancelled")
-        case Released(error=error):
+        case Released(error=error, delay=delay):
             return _Verdict(
-                JobStatus.PENDING, given_back=1, error=error, reason="interrupted" if error else None
+                JobStatus.PENDING,
+                None if delay is None else delay.total_seconds(),
+                given_back=1,
+                error=error,
+                reason="interrupted" if error else None,
             )
         case _:
             raise TypeError(f"{outcome!r} is nothing to report")

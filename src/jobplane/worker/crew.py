@@ -82,7 +82,9 @@ class Crew:
         self._inbox = Inbox()
         self._progress = ProgressWriter(self._store, events)
         self._threads = Threads(settings.threads)
-        executor = Executor(registry, self._threads, events, settings.timeout, self._progress.report)
+        executor = Executor(
+            registry, self._threads, events, settings.timeout, settings.lease, self._progress.report
+        )
         self._solitude = Solitude(
             self._slots, self._inbox, settings, self._is_claiming, self._wake_claimers, events
         )
@@ -135,7 +137,7 @@ class Crew:
             ),
             self._progress,
             self._solitude,
-            Watchdog(self._slots, self._loop_runs, events),
+            Watchdog(self._slots, settings.lease, self._loop_runs, events),
             *self._ears(),
             Rescuer(self._store, settings, worker_id, events),
             Pruner(self._store, schedules, settings, worker_id, events),

@@ -25,7 +25,8 @@ from jobplane.outcome import (
 )
 from jobplane.task import AnyTask, Registry
 from jobplane.worker.classify import decided, failed, refusal, stopped
-from jobplane.worker.slots import SAFETY_MARGIN, QueueSlots, Running
+from jobplane.worker.left_behind import outcome_apart
+from jobplane.worker.slots import QueueSlots, Running, safety_margin
 from jobplane.worker.unfinished import ended
 
 if TYPE_CHECKING:
@@ -45,12 +46,14 @@ class Executor:
         threads: Threads,
         events: Events,
         timeout: timedelta | None,
+        lease: timedelta,
         report_progress: Callable[[Claim, str], None],
     ) -> None:
         self._registry = registry
         self._threads = threads
         self._events = events
         self._timeout = _seconds(timeout)
+        self._margin = safety_margin(lease)
         self._report_progress = report_progress
 
     async def execute(self, claim: Claim, slots: QueueSlots, job: asyncio.Task[None]) -> Outcome:
@@ -66,7 +69,7 @@ class Executor:
             return Released()
         if (refused := refusal(claim, task)) is not None:
             return Failed(refused)
-        if started >= claim.lease_ends - SAFETY_MARGIN:
+        if started >= claim.lease_ends - self._margin:
             return self._lost(claim, "its lease ended before a slot was free")
         running = self._started(claim, task, slots, started, job)
         try:
@@ -79,6 +82,8 @@ class Executor:
                 outcome = stopped(running, task, error)
             else:
                 outcome = failed(error, claim, task)
+            if running.thread_ended is not None:
+                outcome = await outcome_apart(outcome, running, running.thread_ended)
             if isinstance(outcome, Lost):
                 self._events.emit(JobLost(claim, "its lease could not be renewed in time"))
         finally:

@@ -11,6 +11,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from enum import Enum
 from typing import Final
 from uuid import UUID
@@ -22,8 +23,8 @@ from jobplane.job import Claim
 
 PACE_WINDOW: Final = 1.0
 """Seconds over which a queue's pace is measured."""
-SAFETY_MARGIN: Final = 0.1
-"""Seconds before a lease ends at which its holder lets go."""
+SAFETY_SHARE: Final = 0.1
+"""The share of a lease before whose end the holder lets go: in that time its handler unwinds."""
 HEED_WITHIN: Final = 10.0
 """Seconds that a handler may take to end after it was told to."""
 
@@ -54,6 +55,8 @@ class Running(Struct):
     """When it was told to stop, by the monotonic clock."""
     give_up: Callable[[], None] | None = None
     """For a synchronous handler: stops waiting for its thread. May be called again."""
+    thread_ended: asyncio.Event | None = None
+    """For a synchronous handler that was given up: set when its thread has come to the end of it after all."""
 
     def stop(self, reason: StopReason) -> None:
         """Tell the handler to stop; the first reason stands."""
@@ -67,6 +70,11 @@ class Running(Struct):
             self.give_up()  # also a thread that was only told of its cancellation before
         elif self.task is not None and first:
             self.task.cancel()
+
+
+def safety_margin(lease: timedelta) -> float:
+    """Seconds before the end of a lease at which its holder lets go of the job."""
+    return lease.total_seconds() * SAFETY_SHARE
 
 
 class QueueSlots:

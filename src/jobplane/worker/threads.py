@@ -43,6 +43,7 @@ class Threads:
             answer = await call.answer
         finally:
             if call.leave():
+                running.thread_ended = call.ended
                 self._serving -= 1
                 self._stuck += 1
                 self._serve_the_rest()
@@ -70,6 +71,7 @@ class Threads:
                 self._idle.release()
             else:  # nobody waited: another thread has taken the place of this one
                 call.tell(self._came_back)
+                call.tell(call.ended.set)
                 return
 
     def _came_back(self) -> None:
@@ -92,6 +94,7 @@ class _Call:
         self._parting = parting
         self._lock = threading.Lock()
         self._begun = self._ended = self._left = self._told = False
+        self.ended = asyncio.Event()
         self.answer: asyncio.Future[_Answer | None] = loop.create_future()
 
     def run(self) -> bool:

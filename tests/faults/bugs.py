@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.faults import mistakes
+from tests.faults import mistakes, mistakes_of_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,27 @@ _ALL: Final = (
         "rails/solid_queue#748",
         mistakes.outcome_dropped_after_a_failed_write,
         "test_connections.py::test_f7_an_outcome_that_could_not_be_stored_is_stored_later",
+    ),
+    Bug(
+        16,
+        "one task for all jobs of a slot",
+        "jobplane, before its first release",
+        mistakes_of_workers.one_task_for_all_jobs,
+        "test_handlers.py::test_a_late_cancellation_reaches_no_other_job",
+    ),
+    Bug(
+        17,
+        "completed before its work was done",
+        "jobplane, before its first release",
+        mistakes_of_workers.result_taken_for_the_end,
+        "test_handlers.py::test_no_job_is_completed_before_its_work_is_done",
+    ),
+    Bug(
+        21,
+        "the next attempt beside the thread of the last",
+        "jobplane, before its first release",
+        mistakes_of_workers.thread_left_alone,
+        "test_handlers.py::test_no_attempt_begins_beside_a_thread_of_the_last",
     ),
 )
 BUGS: Final = {str(bug.number): bug for bug in _ALL}

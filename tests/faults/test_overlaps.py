@@ -90,7 +90,7 @@ async def test_executions_of_a_job_do_not_overlap(
         await run.verdict()
 
 
-def overlaps(run: FaultRun, cut_off: int) -> list[str]:
+def overlaps(run: FaultRun, cut_off: int | None = None) -> list[str]:
     """Lines that a handler wrote after a later execution of the same job had begun.
 
     Those of a thread in the process that was `cut_off` do not count: nothing could have stopped it.

@@ -26,7 +26,8 @@ async def copy(database: Database, jobs: Iterable[NewJob] | AsyncIterable[NewJob
     """
     async with translating("enqueue_many"), database.connection() as connection:
         with replication_heeded(connection, heeded=database.replicated):
-            return await copy_in(connection, jobs, database.settings.schema, queues)
+            async with database.within(connection):
+                return await copy_in(connection, jobs, database.settings.schema, queues)
 
 
 @asynccontextmanager

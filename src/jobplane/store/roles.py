@@ -10,7 +10,7 @@ from typing import Final
 
 from jobplane.errors import ConfigurationError, SchemaError, shown
 from jobplane.settings import DatabaseSettings
-from jobplane.sql import load, quoted
+from jobplane.sql import filled, load, quoted
 from jobplane.store.database import Connection
 from jobplane.store.rights import ROLES, Right, parameters_of, rights, script_files
 from jobplane.store.script import connected, run
@@ -163,7 +163,7 @@ def _body(statement: str, function: str, schema: str) -> str:
     text = files("jobplane.sql").joinpath(f"{statement}.sql").read_text(encoding="utf-8")
     lines = [line for line in text.rstrip().splitlines() if not line.lstrip().startswith("--")]
     body = re.sub(r"(?<![:\w]):([a-z_]+)", rf"{function}.\1", "\n".join(f"    {line}" for line in lines))
-    return body.replace("{schema}", quoted(schema))
+    return filled(body, schema)
 
 
 def _literals(words: Iterable[str]) -> str:

@@ -31,16 +31,21 @@ TABLES: Final = (
 )
 """What the owner owns; a schema may hold tables of others."""
 FUNCTIONS: Final = (
+    "cancel_job",
     "enqueue_job",
+    "in_tenant",
     "make_ticks",
     "new_job_id",
     "prune_events",
     "prune_jobs",
     "prune_ticks",
     "record_job_event",
+    "retry_job",
     "take_priority_from_payload",
 )
 _OWNERS: Final = {
+    "cancel_job": "job/cancel",
+    "retry_job": "job/retry",
     "make_ticks": "schedule/tick",
     "prune_jobs": "job/prune",
     "prune_events": "history/prune",
@@ -93,6 +98,7 @@ def rendered(text: str, schema: str, prefix: str) -> str:
         **{name: _body(statement, name, schema) for name, statement in _OWNERS.items()},
         "schema": quoted(schema),
         "owner_name": roles["owner"],
+        "worker_name": roles["worker"],
         "names": _literals(roles.values()),
         "tables": _literals(TABLES),
         "functions": _literals(FUNCTIONS),

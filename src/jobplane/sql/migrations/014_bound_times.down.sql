@@ -1,4 +1,7 @@
--- The functions and the view as they were.
+-- The functions and the view as they were; those of `jobplane roles` that came with this version go.
+DROP FUNCTION IF EXISTS {schema}.cancel_job(uuid);
+DROP FUNCTION IF EXISTS {schema}.retry_job(uuid, integer);
+DROP FUNCTION IF EXISTS {schema}.in_tenant(uuid);
 DO $$
 BEGIN
     PERFORM set_config('jobplane.definers', COALESCE((

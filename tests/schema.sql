@@ -34,8 +34,10 @@ BEGIN
     ELSIF delay IS NULL OR delay NOT BETWEEN interval '0' AND interval '24 hours' THEN
         RAISE EXCEPTION 'delay must be between 0 and 24 hours; got %', delay
             USING ERRCODE = 'invalid_parameter_value';
-    ELSIF NOT isfinite(scheduled_at) OR scheduled_at > now() + interval '366 days' THEN
-        RAISE EXCEPTION 'scheduled_at must be at most 366 days ahead; got %', scheduled_at
+    ELSIF NOT isfinite(scheduled_at)
+        OR scheduled_at NOT BETWEEN timestamptz '0001-01-01 00:00:00+00' AND now() + interval '366 days'
+    THEN
+        RAISE EXCEPTION 'scheduled_at must be from the year 1 to 366 days ahead; got %', scheduled_at
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF length(unique_key) NOT BETWEEN 1 AND 255 THEN
         RAISE EXCEPTION 'unique_key must be 1 to 255 characters; got %', length(unique_key)
@@ -110,7 +112,7 @@ CREATE FUNCTION control_plane.record_job_event() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
-    statement text := substring(current_query() FROM '^/\* jobplane: ([a-z_/]+) \*/');
+    statement text := substring(current_query() FROM '^/[*] jobplane: ([a-z_/]+) [*]/');
     job "control_plane".jobs := CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
     verb text;
 BEGIN
@@ -257,7 +259,10 @@ CREATE VIEW control_plane.job_overview WITH (security_invoker='true') AS
     scheduled_at,
     started_at,
     completed_at,
-    (COALESCE(completed_at, now()) - started_at) AS ran_for,
+        CASE
+            WHEN (isfinite(COALESCE(completed_at, now())) AND isfinite(started_at)) THEN (COALESCE(completed_at, now()) - started_at)
+            ELSE NULL::interval
+        END AS ran_for,
     worker_id,
     lease_expires_at,
     unique_key,

@@ -20,9 +20,10 @@ import asyncpg
 
 from jobplane import DatabaseSettings, JobQueue, new_job
 from jobplane.embedded import EmbeddedServer
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
 from jobplane.store.lane import Lane
 from jobplane.store.migrator import Migrator
+from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store
 from jobplane.worker.low_water import LowWater
 

@@ -184,15 +184,6 @@ async def test_running_jobs_without_a_lease_are_found(cli: CommandLine, sql: SQL
     assert str(finding["says"]).startswith("1 running")
 
 
-async def test_a_read_only_database_is_found(cli: CommandLine, sql: SQL) -> None:
-    name = await sql.fetchval("SELECT current_database()")
-    await sql.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-
-    finding = _failed(await cli.run("doctor", "--json"), "primary")
-
-    assert "read-only" in str(finding["says"])
-
-
 async def test_a_clock_that_differs_is_found(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(datetime):
         @classmethod

@@ -12,8 +12,9 @@ from typing import Final
 from jobplane import DatabaseSettings
 from jobplane.job import Claim
 from jobplane.store.connecting import session_name
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
 from jobplane.store.schedules import ScheduleStore
+from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store
 from tests.faults.run import FaultRun
 

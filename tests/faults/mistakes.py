@@ -14,7 +14,7 @@ from jobplane import failure
 from jobplane.job import Claim
 from jobplane.outcome import Outcome
 from jobplane.sql import Statement, parse
-from jobplane.store import database
+from jobplane.store import session
 from jobplane.store.rows import as_uuid
 from jobplane.store.store import Store
 from jobplane.worker import executor, reporter
@@ -142,7 +142,9 @@ def claim_in_subselect() -> None:
     """The planner may run the subselect for each row: more is claimed than was asked for."""
     _alter("job/claim", ("job.id = ANY (ARRAY(", "job.id IN ("), ("SKIP LOCKED\n))", "SKIP LOCKED\n)"))
     # A plan that runs the subselect again for each row is the planner's to choose; statistics of a busy day make it.
-    database.WORKER_SESSION += "; SET enable_hashagg = off; SET enable_material = off"  # type: ignore[misc]
+    session.WORKER_SESSION = session.WORKER_SESSION.but(  # type: ignore[misc]
+        enable_hashagg="off", enable_material="off"
+    )
 
 
 def cron_without_unique_tick() -> None:

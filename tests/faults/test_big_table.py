@@ -16,8 +16,9 @@ import pytest
 from jobplane import DatabaseSettings, JobQueue, JobStatus
 from jobplane.embedded import EmbeddedServer
 from jobplane.sql import SQLValue, load
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
 from jobplane.store.migrator import Migrator
+from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store
 from tests.factories import SQL
 from tests.faults.conftest import is_long
@@ -105,7 +106,7 @@ async def test_f28_claims_and_summaries_of_a_big_table(
         default, mail = await queue.list_queues()
         unclaimable = await queue.list_unclaimable()
     sql = await asyncpg.connect(big_url)
-    await sql.execute(WORKER_SESSION)
+    await sql.execute(WORKER_SESSION.for_session)
     buffers = await _buffers_of_a_claim(sql)
     await sql.close()
     with capsys.disabled():

@@ -13,10 +13,12 @@ from jobplane.client.runtime import perform
 from jobplane.client.steps import Query, Steps
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.sql import SQLValue, Statement, load
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
 from jobplane.store.failures import translated
 from jobplane.store.lane import Lane
 from jobplane.store.rows import Row
+from jobplane.store.session import WORKER_SESSION
+from jobplane.store.session import Session as DatabaseSession
 from jobplane.store.store import Store
 
 T = TypeVar("T")
@@ -46,11 +48,11 @@ class Session(Lane):
         self.store = _Store(database, self)
 
     @classmethod
-    async def open(cls, url: str, setup: str = WORKER_SESSION) -> Session:
+    async def open(cls, url: str, setup: DatabaseSession = WORKER_SESSION) -> Session:
         """A new connection whose time stands at START, and which waits for locks as long as it takes."""
         database = Database(DatabaseSettings(url=url), clock=CLOCK)
         connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(url)
-        await connection.execute(f"{setup}; SET lock_timeout = 0")
+        await connection.execute(setup.but(lock_timeout="0").for_session)
         session = cls(database, connection, connection.get_server_pid())
         await session.set_time(START)
         return session

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from jobplane.store.database import WORKER_SESSION
+from jobplane.store.session import CLIENT_SESSION, WORKER_SESSION
 from tests.models.ground import EMPTY, Loop, Session
 from tests.models.moves import ATTEMPTS, COLUMNS
 from tests.models.operations import BATCHES, EVERY, INSERTS, MIDDLE, Operation, write_rows
@@ -93,9 +93,9 @@ def ring(ground_url: str, loop: Loop) -> Iterator[Ring]:
     """Five connections to the models' database."""
 
     def opponents() -> tuple[Session, Session]:
-        return loop(Session.open(ground_url, WORKER_SESSION)), loop(Session.open(ground_url, ""))
+        return loop(Session.open(ground_url, WORKER_SESSION)), loop(Session.open(ground_url, CLIENT_SESSION))
 
-    ring = Ring(loop(Session.open(ground_url, "")), opponents(), opponents())
+    ring = Ring(loop(Session.open(ground_url, CLIENT_SESSION)), opponents(), opponents())
     yield ring
     for session in (ring.watcher, *ring.first, *ring.second):
         loop(session.connection.close())
@@ -157,7 +157,7 @@ async def _meet_in_the_middle(ring: Ring, first: Operation, second: Operation, l
     orders = await ring.serial(first, second)
     await ring.reset()
     sides = (_of(ring.first, first), first), (_of(ring.second, second), second)
-    gate = await Session.open(str(ring.watcher.database.settings.url), "")
+    gate = await Session.open(str(ring.watcher.database.settings.url), CLIENT_SESSION)
     await gate.connection.execute(f"BEGIN; {lock}")
     tasks = []
     for session, operation in sides:

@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 
 from jobplane import DatabaseSettings
-from jobplane.store.database import WORKER_SESSION
 from jobplane.store.migrator import Migrator
+from jobplane.store.session import WORKER_SESSION
 from tests.factories import SQL
 from tests.support import on_database
 
@@ -107,7 +107,7 @@ def jobs_url(request: pytest.FixtureRequest, loaded: Loaded) -> str:
 async def worker(jobs_url: str) -> AsyncIterator[SQL]:
     """A connection as workers hold it."""
     connection = await asyncpg.connect(jobs_url)
-    await connection.execute(WORKER_SESSION)
+    await connection.execute(WORKER_SESSION.for_session)
     yield connection
     await connection.close()
 

@@ -25,11 +25,11 @@ NO_SQL: Final = frozenset({"queues", "jobs"})
 """Names of first arguments of our own methods that are called `copy` and the like, and take no SQL."""
 
 ALLOWED: Final[Mapping[tuple[str, str], str]] = {
-    ("store/connecting.py", "setup"): "constants of the code: WORKER_SESSION, BRIEF_LOCKS, or nothing",
-    ("store/database.py", "local"): "the same constants, for one transaction",
+    ("store/connecting.py", "session"): "the settings of jobplane.store.session, constants of the code",
+    ("store/database.py", "self"): "the same, for one transaction; a Statement",
+    ("store/history.py", "CLIENT_SESSION"): "the same",
     ("store/migrator.py", "text"): "a numbered file of sql/migrations, its schema checked and quoted",
     ("store/online.py", "statement"): "one statement of such a file",
-    ("store/online.py", "BRIEF_LOCKS"): "a constant of the code",
     ("store/listener.py", "PING"): "a constant of the code",
     ("store/history.py", "statement"): "a Statement, chosen by its name",
     ("store/history.py", "text"): "the text of a Statement",

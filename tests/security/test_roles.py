@@ -46,7 +46,7 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
             "select": ALL,
             "insert": "job_id epoch attempt outcome error_type message frames worker_id started_at ended_at",
         },
-        "job_events": {"select": ALL, "insert": ALL},
+        "job_events": {"select": ALL},
         "queues": {"select": ALL, "update": "created_at"},
         "schedules": {"select": ALL},
         "schedule_ticks": {"select": ALL},
@@ -62,18 +62,26 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
         "jobs": {
             "select": ALL,
             "insert": "id type payload queue priority max_attempts scheduled_at unique_key tags retry_policy tenant",
-            "update": "status max_attempts scheduled_at completed_at cancel_requested_at",
         },
         "job_overview": {"select": ALL},
         "job_attempts": {"select": ALL},
-        "job_events": {"select": ALL, "insert": ALL},
-        "queues": {"select": ALL, "insert": ALL, "update": ALL},
+        "job_events": {"select": ALL},
+        "queues": {"select": ALL, "insert": "name paused_at max_running", "update": "paused_at max_running"},
         "workers": {"select": ALL},
-        "schedules": {"select": ALL, "insert": ALL, "update": ALL, "delete": ""},
+        "schedules": {
+            "select": ALL,
+            "insert": "name cron timezone type payload queue priority max_attempts unique_key tags retry_policy missed "
+            "missed_cap last_tick look_at created_at",
+            "update": "cron timezone type payload queue priority max_attempts unique_key tags retry_policy missed "
+            "missed_cap paused_at revision last_tick look_at",
+            "delete": "",
+        },
         "schedule_ticks": {"select": ALL},
         "duties": {"select": ALL},
         "jobplane_migrations": {"select": ALL},
         "new_job_id": {"execute": ""},
+        "cancel_job": {"execute": ""},
+        "retry_job": {"execute": ""},
     },
     "viewer": {
         "jobs": {
@@ -491,11 +499,14 @@ async def test_functions_with_the_owners_rights_pin_where_they_look_names_up(sha
     await sql.close()
 
     assert {row["proname"] for row in functions if row["prosecdef"]} == {
+        "cancel_job",
         "enqueue_job",
         "make_ticks",
         "prune_events",
         "prune_jobs",
         "prune_ticks",
+        "record_job_event",
+        "retry_job",
     }
     for row in functions:
         assert "search_path=pg_catalog, pg_temp" in row["proconfig"], row["proname"]

@@ -34,8 +34,8 @@ from jobplane.ids import id_from_key
 from jobplane.settings import resolve
 from jobplane.sql import SQLValue, load
 from jobplane.store import roles, tenants
-from jobplane.store.database import WORKER_SESSION
 from jobplane.store.migrator import Migrator
+from jobplane.store.session import WORKER_SESSION
 from tests.factories import SQL, make_job, row_of
 from tests.plans.explain import explain_statement
 from tests.security.logins import LOGINS, PASSWORD, Guarded, guarded_database
@@ -227,7 +227,7 @@ async def test_workers_run_the_jobs_of_all_tenants_and_handlers_see_whose(
 
 async def test_row_security_leaves_the_plans_of_workers_alone(guarded: Guarded) -> None:
     login = await asyncpg.connect(guarded.url_of("worker"))
-    await login.execute(WORKER_SESSION)
+    await login.execute(WORKER_SESSION.for_session)
     args: dict[str, dict[str, SQLValue]] = {
         "job/claim": {"lease": 45.0, "worker_id": "w", "queue": "default", "types": ["work"], "limit": 10},
         "job/complete": {"ids": [], "epochs": []},

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from jobplane import DatabaseSettings
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
+from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store
 
 

@@ -11,8 +11,9 @@ import asyncpg
 import pytest
 
 from jobplane import DatabaseSettings, MigrationError
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
 from jobplane.store.migrator import Migrator
+from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store
 from tests.factories import SQL
 

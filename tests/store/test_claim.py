@@ -13,7 +13,8 @@ import pytest
 from jobplane import DatabaseSettings, JobStatus
 from jobplane.job import Claim
 from jobplane.sql import load
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
+from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store
 from tests.factories import SQL, claim_of, make_job, row_of
 

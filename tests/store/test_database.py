@@ -20,8 +20,9 @@ from jobplane.errors import StatementError
 from jobplane.ids import new_job_id
 from jobplane.sql import parse
 from jobplane.store.connecting import connect
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
 from jobplane.store.lane import Lane
+from jobplane.store.session import WORKER_SESSION, Session
 from tests.factories import SQL, claim_of, make_job
 from tests.support import until
 
@@ -188,8 +189,17 @@ async def test_closed_it_opens_again(counting: Counting) -> None:
     assert [row["one"] for row in await counting.fetch(ONE, {})] == [1]
 
 
+class Sleeping(Session):
+    """A session whose setup does not end."""
+
+    @property
+    def for_session(self) -> str:
+        """Long enough to be met in the middle."""
+        return "SELECT pg_sleep(60)"
+
+
 async def test_a_connection_whose_setup_is_cut_short_is_closed(settings: DatabaseSettings, sql: SQL) -> None:
-    connecting = asyncio.create_task(connect(settings, "SELECT pg_sleep(60)", "cut short"))
+    connecting = asyncio.create_task(connect(settings, Sleeping({}), "cut short"))
 
     async def in_setup() -> bool:
         query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cut short' AND wait_event = 'PgSleep'"

@@ -19,8 +19,9 @@ from jobplane.job import Claim
 from jobplane.outcome import Cancelled, Completed, Failed, Outcome, Released, Rescheduled, Snoozed
 from jobplane.sql import load
 from jobplane.store.connecting import session_name
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
 from jobplane.store.history import HistoryStore
+from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store
 from tests.factories import SQL, make_job
 

@@ -15,9 +15,10 @@ import pytest
 
 from jobplane import DatabaseSettings, JobStatus
 from jobplane.job import Claim
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
 from jobplane.store.lane import Lane
 from jobplane.store.limited import Room
+from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store
 from tests.factories import SQL, make_job, row_of
 from tests.support import until

@@ -26,6 +26,7 @@ from jobplane import (
 from jobplane.ids import new_job_id
 from jobplane.sql import parse
 from jobplane.store.database import Database
+from jobplane.store.session import CLIENT_SESSION
 from tests.factories import SQL, make_job
 from tests.store.test_database import ONE, Counting
 from tests.support import until
@@ -145,10 +146,12 @@ async def test_a_missing_schema_is_an_error_at_once_that_says_what_to_do(empty_d
 
 
 async def test_a_read_only_server_is_waited_out(settings: DatabaseSettings, sql: SQL) -> None:
-    """As after a failover: the old primary has become a standby."""
+    """As after a failover: the old primary has become a standby. (Our sessions turn the default off, so not this one's.)"""
     name = urlsplit(settings.url or "").path.removeprefix("/")
     await sql.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    database = Counting(replace(settings, patience=QUICK))
+    database = Counting(
+        replace(settings, patience=QUICK), setup=CLIENT_SESSION.without("default_transaction_read_only")
+    )
     pause = database.statement("queue/pause")
 
     with pytest.raises(ReadOnlyDatabaseError, match="point DATABASE_URL at the primary"):

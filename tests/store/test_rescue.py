@@ -11,7 +11,8 @@ import pytest
 from jobplane import DatabaseSettings, JobStatus
 from jobplane.failure import ErrorReport
 from jobplane.outcome import Completed, Failed
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
+from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store
 from tests.factories import SQL, attempts_of, claim_of, make_job, row_of
 

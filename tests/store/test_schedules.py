@@ -12,8 +12,9 @@ import pytest
 from jobplane import DatabaseSettings, JobQueue, Missed
 from jobplane.events import Events, ScheduleTicked, ServiceFailed
 from jobplane.schedule import decide
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
 from jobplane.store.schedules import ScheduleStore
+from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store
 from jobplane.worker.maintenance.scheduler import Scheduler
 from tests.factories import SQL, count_jobs
@@ -32,15 +33,15 @@ class Clock:
 
     async def set(self, at: datetime) -> None:
         """It is this time now."""
-        await self._sql.execute("UPDATE test_clock SET at = $1", at)
+        await self._sql.execute("UPDATE public.test_clock SET at = $1", at)
 
 
 @pytest.fixture
 async def clock(sql: SQL) -> Clock:
     """A clock that stands at noon."""
-    await sql.execute("CREATE TABLE test_clock AS SELECT '2026-01-01 12:00:00+00'::timestamptz AS at")
+    await sql.execute("CREATE TABLE public.test_clock AS SELECT '2026-01-01 12:00:00+00'::timestamptz AS at")
     await sql.execute(
-        "CREATE FUNCTION test_now() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT at FROM test_clock'"
+        "CREATE FUNCTION public.test_now() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT at FROM public.test_clock'"
     )
     return Clock(sql)
 
@@ -48,7 +49,7 @@ async def clock(sql: SQL) -> Clock:
 @pytest.fixture
 async def databases(settings: DatabaseSettings, clock: Clock) -> AsyncIterator[list[Database]]:
     """Five schedulers' databases, on the test's clock."""
-    databases = [Database(settings, setup=WORKER_SESSION, clock="test_now()") for _ in range(5)]
+    databases = [Database(settings, setup=WORKER_SESSION, clock="public.test_now()") for _ in range(5)]
     yield databases
     for database in databases:
         await database.close()

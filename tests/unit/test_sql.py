@@ -25,7 +25,12 @@ def test_every_statement_begins_with_a_comment_and_names_its_tables_by_the_schem
 
     assert text.startswith("-- ")
     assert "control_plane" not in text
-    assert "{schema}" in text or name in {"wake/notify", "tenant/enter", "stats/oldest_transaction"}
+    assert "{schema}" in text or name in {
+        "session/set",
+        "wake/notify",
+        "tenant/enter",
+        "stats/oldest_transaction",
+    }
 
 
 def test_the_schema_is_filled_in_quoted() -> None:

@@ -14,12 +14,13 @@ from jobplane.cli.rights import examine_rights
 from jobplane.client.queue import JobQueue
 from jobplane.errors import JobplaneError
 from jobplane.settings import DatabaseSettings
-from jobplane.store.connecting import connect
+from jobplane.store.connecting import connect, held
 from jobplane.store.database import Connection
 from jobplane.store.failures import sqlstate_of, translated
 from jobplane.store.fit import fit_of
 from jobplane.store.inspection import count_unleased, oldest_transaction
 from jobplane.store.migrator import migrations
+from jobplane.store.session import CLIENT_SESSION
 
 OLDEST_SERVER: Final = 150_000
 """server_version_num."""
@@ -85,17 +86,22 @@ async def _connected(settings: DatabaseSettings) -> AsyncIterator[tuple[Connecti
         raise translated(error, "connecting") from error
     took = (time.monotonic() - began) * 1000
     try:
-        row = await connection.fetchrow("SELECT current_user AS role, current_database() AS name")
-        assert row is not None  # a SELECT without FROM has one
-        greeting = Finding("connection", ok=True, says=f"{row['role']} on {row['name']}, in {took:.0f} ms")
-        yield connection, greeting
+        async with held(connection, settings, CLIENT_SESSION):
+            row = await connection.fetchrow("SELECT current_user AS role, current_database() AS name")
+            assert row is not None  # a SELECT without FROM has one
+            greeting = Finding(
+                "connection", ok=True, says=f"{row['role']} on {row['name']}, in {took:.0f} ms"
+            )
+            yield connection, greeting
     finally:
         await connection.close()
 
 
 async def _guarded(name: str, check: _Check, settings: DatabaseSettings, connection: Connection) -> Finding:
     try:
-        return await check(settings, connection)
+        # One of its own, so that an error does not spoil what comes after.
+        async with connection.transaction():
+            return await check(settings, connection)
     except JobplaneError as error:
         return Finding(name, ok=False, says=str(error))
     except Exception as error:
@@ -126,13 +132,6 @@ async def _primary(_settings: DatabaseSettings, connection: Connection) -> Findi
             ok=False,
             says="a standby: it can only be read",
             advice="point DATABASE_URL at the primary",
-        )
-    if await connection.fetchval("SHOW transaction_read_only") == "on":
-        return Finding(
-            "primary",
-            ok=False,
-            says="transactions are read-only here",
-            advice="turn default_transaction_read_only off for this role or database",
         )
     return Finding("primary", ok=True, says="can be written to")
 

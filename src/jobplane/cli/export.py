@@ -30,6 +30,15 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+# The tool's session finds names by a path of its own, which it needs again in the same transaction.
+_PIN: Final = (
+    "SELECT pg_catalog.set_config('jobplane.search_path', pg_catalog.current_setting('search_path'), true),\n"
+    "    pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)"
+)
+_UNPIN: Final = (
+    "SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('jobplane.search_path'), true)"
+)
+
 
 class Format(StrEnum):
     """Who is to run the migrations."""
@@ -104,16 +113,25 @@ def statements(text: str) -> list[str]:
 
 
 def _step_of(migration: Migration, schema: str) -> _Step:
+    online, online_down = (text.startswith("-- online") for text in (migration.up, migration.down))
+    up, down = (sql_of(migration, schema, down=down).strip() for down in (False, True))
+    if not (online or online_down):
+        # Outside of a transaction nothing can be set for a while; such steps name nothing that could be another's.
+        up, down = _pinned(up), _pinned(down)
     return _Step(
         label=f"{migration.version:03}_{migration.name}",
         version=migration.version,
-        up=sql_of(migration, schema).strip(),
-        down=sql_of(migration, schema, down=True).strip(),
+        up=up,
+        down=down,
         log=record_of(migration, schema),
         unlog=record_of(migration, schema, down=True),
-        online=migration.up.startswith("-- online"),
-        online_down=migration.down.startswith("-- online"),
+        online=online,
+        online_down=online_down,
     )
+
+
+def _pinned(text: str) -> str:
+    return f"{_PIN};\n\n{text}\n\n{_UNPIN};"
 
 
 def _part(step: _Step, text: str, log: str, *, online: bool) -> str:

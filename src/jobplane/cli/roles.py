@@ -86,7 +86,8 @@ def show(
 def sql(prefix: Prefix = store.PREFIX, schema: Schema = None) -> None:
     """Print what apply runs, for those who keep grants in migrations of their own. Needs no database."""
     with expected_errors():
-        sys.stdout.write(f"BEGIN;\n{store.script(database_settings(None, schema).schema, prefix)}COMMIT;\n")
+        text = store.script(database_settings(None, schema).schema, prefix)
+        sys.stdout.write(f"BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n{text}COMMIT;\n")
 
 
 def _state(role: store.RoleStatus) -> str:

@@ -45,7 +45,7 @@ class Runtime:
 
     async def run(self, query: Query) -> Sequence[Row]:
         """One statement on a connection of the pool, with patience."""
-        rows = await self.database.fetch(self.database.statement(query.statement), query.args)
+        rows = await self.database.fetch(self.database.statement(query.statement, query.verb), query.args)
         return cast("Sequence[Row]", rows)
 
     def _inserting_over(self, lane: Lane) -> Insert:
@@ -54,7 +54,7 @@ class Runtime:
 
     def _running_over(self, lane: Lane) -> Run:
         async def run(query: Query) -> Sequence[Row]:
-            rows = await lane.fetch(self.database.statement(query.statement), query.args)
+            rows = await lane.fetch(self.database.statement(query.statement, query.verb), query.args)
             return cast("Sequence[Row]", rows)
 
         return run

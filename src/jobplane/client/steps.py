@@ -14,10 +14,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One statement by name, with its arguments."""
+    """One statement by name, with its arguments.
+
+    Attributes:
+        statement: folder and file, such as job/cancel.
+        args: its parameters.
+        verb: which statement it says it is, where it is another way to do the same; see jobplane.sql.load.
+    """
 
     statement: str
     args: Mapping[str, SQLValue]
+    verb: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,10 @@ class SyncJobQueue(SyncScheduling):
     def _run(self, steps: Steps[T]) -> T:
         database = self._opened()
         return perform(
-            steps, lambda query: database.fetch(load(query.statement, self.settings.schema), query.args)
+            steps,
+            lambda query: database.fetch(
+                load(query.statement, self.settings.schema, verb=query.verb), query.args
+            ),
         )
 
     def _insert_chunks(self, jobs: Iterator[NewJob], queues: set[str]) -> int:

@@ -3,6 +3,10 @@
 Parameters are written `:name`. The schema is the token `{schema}`, filled here and nowhere else, after the
 settings checked it. `now()` and `statement_timestamp()` may be replaced by a function of the schema, so that tests
 set the time.
+
+Other programs may store times that Python cannot represent: infinity, and years before 1 or beyond 9999. `{time x}` reads
+a column as the nearest time that it can (and NULL as NULL); `{time_text x}` reads it as ISO 8601 text, for statements
+that also run on callers' connections, where the session decides how a time is written.
 """
 
 from __future__ import annotations
@@ -19,6 +23,10 @@ from uuid import UUID
 SQLValue: TypeAlias = "bool | int | float | str | datetime | UUID | Sequence[SQLValue] | None"
 _NUMBER: Final = re.compile(r"\$(\d+)")
 _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
+_NOW: Final = re.compile(r"(?:\bpg_catalog\.)?\bnow\(\)")
+_TIME: Final = re.compile(r"\{(time|time_text) ([a-z_.()]+)\}")
+_EARLIEST: Final = "'0001-02-01 00:00:00+00'::pg_catalog.timestamptz"
+_LATEST: Final = "'9999-11-30 00:00:00+00'::pg_catalog.timestamptz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +74,9 @@ def load(
 
 def parse(name: str, text: str, schema: str, clock: str = "now()") -> Statement:
     """A statement from its text."""
-    text = text.replace("{schema}", quoted(schema)).replace("now()", clock)
+    text = filled(text, schema)
     if clock != "now()":
+        text = _NOW.sub(clock, text)
         text = text.replace("statement_timestamp()", clock)
     text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
     names: list[str] = []
@@ -80,6 +89,22 @@ def parse(name: str, text: str, schema: str, clock: str = "now()") -> Statement:
     numbered = _PARAMETER.sub(number, text)
     pyformat = _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%"))
     return Statement(name, numbered, pyformat, tuple(names))
+
+
+def filled(text: str, schema: str) -> str:
+    """The text of a statement with its tokens replaced: `{schema}`, `{time x}` and `{time_text x}`."""
+    return _TIME.sub(_readable, text.replace("{schema}", quoted(schema)))
+
+
+def _readable(match: re.Match[str]) -> str:
+    # LEAST and GREATEST pass over a NULL, which must stay one; they compare by the type, whatever the search path.
+    form, time = match[1], match[2]
+    nearest = f"LEAST(GREATEST({time}, {_EARLIEST}), {_LATEST})"
+    if form == "time_text":
+        nearest = (
+            f"""pg_catalog.to_char({nearest} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')"""
+        )
+    return f"CASE WHEN {time} IS NOT NULL THEN {nearest} END"
 
 
 def quoted(identifier: str) -> str:

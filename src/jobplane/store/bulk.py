@@ -26,7 +26,8 @@ async def copy(database: Database, jobs: Iterable[NewJob] | AsyncIterable[NewJob
     """
     async with translating("enqueue_many"), database.connection() as connection:
         with replication_heeded(connection, heeded=database.replicated):
-            return await copy_in(connection, jobs, database.settings.schema, queues)
+            async with database.within(connection):
+                return await copy_in(connection, jobs, database.settings.schema, queues)
 
 
 @asynccontextmanager
@@ -40,14 +41,14 @@ async def translating(doing: str) -> AsyncIterator[None]:
 
 async def can_copy(connection: Connection) -> bool:
     """Whether a caller's connection has JSON as the driver does: with codecs of their own, COPY would go through them."""
-    return bool(await connection.fetchval("SELECT '{}'::jsonb") == "{}")
+    return bool(await connection.fetchval("SELECT '{}'::pg_catalog.jsonb") == "{}")
 
 
 async def copy_in(
     connection: Connection, jobs: Iterable[NewJob] | AsyncIterable[NewJob], schema: str, queues: set[str]
 ) -> int:
     """COPY jobs as they come, in constant memory; returns how many and collects their queues."""
-    now = await connection.fetchval("SELECT now()")
+    now = await connection.fetchval("SELECT pg_catalog.now()")
     count = 0
 
     def record(job: NewJob) -> tuple[object, ...]:

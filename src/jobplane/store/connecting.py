@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -12,6 +14,7 @@ from jobplane.errors import ConfigurationError
 from jobplane.redaction import masked
 from jobplane.settings import DatabaseSettings
 from jobplane.store.keepalive import watch_over
+from jobplane.store.session import CLIENT_SESSION, Session
 
 STATEMENTS_KEPT: Final = 100
 """Prepared statements that a connection keeps: more than there are."""
@@ -19,7 +22,7 @@ STATEMENTS_KEPT: Final = 100
 
 async def connect(
     settings: DatabaseSettings,
-    setup: str = "",
+    session: Session = CLIENT_SESSION,
     application_name: str = "jobplane",
     command_timeout: timedelta | Literal["settings"] | None = "settings",
 ) -> asyncpg.Connection[asyncpg.Record]:
@@ -27,7 +30,7 @@ async def connect(
 
     Args:
         settings: where to.
-        setup: SQL to run first, where sessions are ours to keep.
+        session: what it is set to. Behind a pooler in transaction mode nothing is: see `held`.
         application_name: as pg_stat_activity shows it.
         command_timeout: the longest wait for an answer; None waits for ever; default settings.statement_timeout.
 
@@ -68,13 +71,26 @@ async def connect(
         ) from None
     try:
         watch_over(connection, settings.network_timeout)
-        if setup and settings.prepared_statements:
-            await connection.execute(setup)
+        if settings.prepared_statements:
+            await connection.execute(session.for_session)
     except BaseException:
         # Nobody has it yet: whoever is cancelled here, as a worker that stops while it connects, would leave it open.
         connection.terminate()
         raise
     return connection
+
+
+@asynccontextmanager
+async def held(
+    connection: asyncpg.Connection[asyncpg.Record], settings: DatabaseSettings, session: Session
+) -> AsyncIterator[None]:
+    """Keep one server session for all statements inside: behind a pooler in transaction mode, by one transaction."""
+    if settings.prepared_statements:
+        yield
+        return
+    async with connection.transaction():
+        await connection.execute(session.for_transaction)
+        yield
 
 
 def session_name(duty: str, worker_id: str) -> str:

@@ -17,8 +17,9 @@ from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.connecting import connect
 from jobplane.store.failures import Reaction, reaction_to, sqlstate_of, translated
-from jobplane.store.pooler import local, must_pass_pooler
+from jobplane.store.pooler import must_pass_pooler
 from jobplane.store.replication import replication_heeded
+from jobplane.store.session import CLIENT_SESSION, Session
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -27,24 +28,13 @@ T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 RETRIES_ON_SAME_CONNECTION: Final = 5
 
-# A generic plan that was made while the table was empty would sort all waiting jobs for each claim; without
-# these choices the planner can only walk the indexes that the statements are written for.
-WORKER_SESSION: Final = (
-    "SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; "
-    "SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
-    # A row that someone keeps locked must not hold up the batch it is in.
-    "SET lock_timeout = '200ms'; "
-    # A worker that is stopped in the middle of a transaction must not keep a queue's lock from the others.
-    "SET idle_in_transaction_session_timeout = '2s'"
-)
-
 
 class Database:
     """The database of one process: opened on first use, by one event loop.
 
     Args:
         settings: where it is.
-        setup: SQL that each new connection runs first.
+        setup: what its sessions are set to.
         size: connections at most; default settings.pool_max.
         retries: how often to repeat after a deadlock, serialization failure or lock timeout.
         clock: the function that statements read the time from; for tests.
@@ -57,7 +47,7 @@ class Database:
         self,
         settings: DatabaseSettings,
         *,
-        setup: str = "",
+        setup: Session = CLIENT_SESSION,
         size: int | None = None,
         retries: int = RETRIES_ON_SAME_CONNECTION,
         clock: str = "now()",
@@ -100,10 +90,19 @@ class Database:
         self, connection: Connection, statement: Statement, values: Sequence[SQLValue]
     ) -> list[asyncpg.Record]:
         """One statement on a connection that was opened here."""
-        if not self._tells_transactions:
+        if not self._needs_transactions:
             return await connection.fetch(statement.numbered, *values)
         async with self._within_transaction(connection):
             return await connection.fetch(statement.numbered, *values)
+
+    @asynccontextmanager
+    async def within(self, connection: Connection) -> AsyncIterator[None]:
+        """A transaction around several statements, where something must be set for each transaction; else nothing."""
+        if not self._needs_transactions:
+            yield
+            return
+        async with self._within_transaction(connection):
+            yield
 
     async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try something idempotent, again after errors that pass. `doing` names it in the error."""
@@ -149,8 +148,11 @@ class Database:
 
     async def set_locally(self, connection: Connection) -> None:
         """At the begin of a transaction: what must end with it, since a pooler gives the next one to somebody else."""
-        if self._setup and not self.settings.prepared_statements:
-            await connection.execute(local(self._setup))
+        if not self.settings.prepared_statements:
+            try:
+                await connection.execute(self._setup.for_transaction)
+            except asyncpg.FeatureNotSupportedError as error:  # a standby cannot even promise to write
+                raise asyncpg.ReadOnlySQLTransactionError(str(error)) from error
         if self.tenant is not None:
             await connection.fetch(self.statement("tenant/enter").numbered, self.tenant)
 
@@ -182,8 +184,8 @@ class Database:
         return connection
 
     @property
-    def _tells_transactions(self) -> bool:
-        return self.tenant is not None or bool(self._setup and not self.settings.prepared_statements)
+    def _needs_transactions(self) -> bool:
+        return self.tenant is not None or not self.settings.prepared_statements
 
     @asynccontextmanager
     async def _within_transaction(self, connection: Connection) -> AsyncIterator[None]:

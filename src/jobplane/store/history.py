@@ -14,12 +14,13 @@ import asyncpg
 from jobplane.history.record import History, Profile, Row, Transition
 from jobplane.job import JobStatus
 from jobplane.sql import SQLValue, Statement
-from jobplane.store.connecting import connect
+from jobplane.store.connecting import connect, held
 from jobplane.store.database import Database
 from jobplane.store.failures import translated
-from jobplane.store.locks import BRIEF_LOCKS, taking_locks
+from jobplane.store.locks import taking_locks
 from jobplane.store.owners import pruning
 from jobplane.store.rows import as_uuid
+from jobplane.store.session import CLIENT_SESSION, OPERATOR_SESSION, Session
 
 AT_A_TIME: Final = 2000
 """Rows that a cursor fetches in one go."""
@@ -80,6 +81,8 @@ class HistoryStore:
         connection = await self._connected()
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
+                if not self._database.settings.prepared_statements:
+                    await connection.execute(CLIENT_SESSION.for_snapshot)
                 snapshot = Snapshot(self._database, connection)
                 await snapshot.begin()
                 yield snapshot
@@ -104,19 +107,24 @@ class HistoryStore:
 
     async def _switch(self, name: str) -> None:
         text = self._database.statement(name).numbered
-        connection = await self._connected(BRIEF_LOCKS)
+        connection = await self._connected(OPERATOR_SESSION)
+
+        async def switch() -> None:
+            async with held(connection, self._database.settings, OPERATOR_SESSION):
+                await connection.execute(text)
+
         try:
-            await taking_locks(lambda: connection.execute(text))
+            await taking_locks(switch)
         except asyncpg.PostgresError as error:
             raise translated(error, name) from error
         finally:
             await connection.close()
 
-    async def _connected(self, setup: str = "") -> asyncpg.Connection[asyncpg.Record]:
+    async def _connected(self, session: Session = CLIENT_SESSION) -> asyncpg.Connection[asyncpg.Record]:
         # No limit on one answer: the whole history may have to be sorted before its first row comes.
         settings = self._database.settings
         return await self._database.patiently(
-            "connecting to the history", lambda: connect(settings, setup, "jobplane history", None)
+            "connecting to the history", lambda: connect(settings, session, "jobplane history", None)
         )
 
 

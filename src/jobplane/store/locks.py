@@ -12,17 +12,13 @@ import asyncpg
 from jobplane.store.failures import Reaction, reaction_to
 
 T = TypeVar("T")
-LOCK_TIMEOUT: Final = "1s"
-"""How long one statement may queue for a table lock, and so hold up all who queue behind it."""
 LOCK_TRIES: Final = 30
-BRIEF_LOCKS: Final = "SET lock_timeout = '1s'"
-"""What a connection that takes table locks begins with: LOCK_TIMEOUT."""
 
 
 async def taking_locks(action: Callable[[], Awaitable[T]]) -> T:
     """Try something that needs table locks, again after lock timeouts, deadlocks and serialization failures.
 
-    A short lock_timeout (BRIEF_LOCKS) and many tries: whoever wants such a lock never makes the whole queue wait behind
+    A short lock_timeout (OPERATOR_SESSION) and many tries: whoever wants such a lock never makes the whole queue wait behind
     it. Raises the driver's last error.
     """
     for left in reversed(range(LOCK_TRIES)):

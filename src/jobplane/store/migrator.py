@@ -24,12 +24,13 @@ import asyncpg
 from jobplane.errors import MigrationError
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, channel, load, quoted
-from jobplane.store.connecting import connect
+from jobplane.store.connecting import connect, held
 from jobplane.store.failures import Reaction, reaction_to, translated
-from jobplane.store.locks import BRIEF_LOCKS, taking_locks
+from jobplane.store.locks import taking_locks
 from jobplane.store.online import running_online, statements_of
 from jobplane.store.pooler import must_pass_pooler, past_pooler
 from jobplane.store.script import act_as_owner
+from jobplane.store.session import OPERATOR_SESSION
 
 T = TypeVar("T")
 _FILE: Final = re.compile(r"(\d{3})_(\w+)\.up\.sql")
@@ -216,21 +217,25 @@ class Migrator:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-        connection = await self._connected()
+        settings = past_pooler(self._settings) or self._settings  # the log can be read anywhere
+        connection = await self._connected(settings)
         try:
-            yield connection
+            async with held(connection, settings, OPERATOR_SESSION):
+                yield connection
         except asyncpg.PostgresError as error:
             raise translated(error, "migrate") from error
         finally:
             await connection.close()
 
-    async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
-        settings = past_pooler(self._settings) or self._settings  # the log can be read anywhere
+    async def _connected(self, settings: DatabaseSettings) -> asyncpg.Connection[asyncpg.Record]:
         give_up = time.monotonic() + self._settings.patience.total_seconds()
         while True:
             try:
-                connection = await connect(settings, BRIEF_LOCKS, "jobplane migrate", command_timeout=None)
-                await act_as_owner(connection, self._schema)
+                connection = await connect(
+                    settings, OPERATOR_SESSION, "jobplane migrate", command_timeout=None
+                )
+                if settings.prepared_statements:  # a pooler would hand the owner's rights to somebody else
+                    await act_as_owner(connection, self._schema)
                 return connection
             except (OSError, asyncpg.PostgresError) as error:
                 if reaction_to(error) is Reaction.FATAL or time.monotonic() > give_up:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import asyncpg
 
-from jobplane.store.locks import BRIEF_LOCKS, LOCK_TIMEOUT
+from jobplane.store.session import OPERATOR_SESSION
+
+_BRIEFLY: Final = OPERATOR_SESSION.settings["lock_timeout"]
 
 
 def statements_of(text: str) -> list[str]:
@@ -27,10 +30,9 @@ def running_online(
         # and only the DROP before it makes room.
         for statement in statements:
             # CONCURRENTLY waits for whoever still reads, and nobody queues behind it: it need not hurry.
-            patience = "0" if "CONCURRENTLY" in statement else LOCK_TIMEOUT
-            await _wait_for_locks(connection, patience)
+            await _wait_for_locks(connection, "0" if "CONCURRENTLY" in statement else _BRIEFLY)
             await connection.execute(statement)
-        await connection.execute(BRIEF_LOCKS)
+        await _wait_for_locks(connection, _BRIEFLY)
 
     return run
 

@@ -1,4 +1,7 @@
-"""What a worker's role may not do by itself, it does through a function of the tables' owner: the same statement there."""
+"""What a worker's role may not do by itself, it does through a function of the tables' owner: the same statement there.
+
+Clients do the same to cancel and retry: see jobplane.client.ops.
+"""
 
 from __future__ import annotations
 

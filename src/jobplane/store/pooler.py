@@ -1,7 +1,7 @@
 """Behind a pooler in transaction mode (PgBouncer): nothing that a session keeps may be relied on, nor left behind.
 
-The server's session changes hands at each commit. What a session would be told once is told to each transaction
-instead, with SET LOCAL: a plain SET would reach whoever gets the session next.
+The server's session changes hands at each commit, so the settings of a session (jobplane.store.session) are made for
+each transaction instead: what outlives one would reach whoever gets the server's session next.
 """
 
 from __future__ import annotations
@@ -10,11 +10,6 @@ from dataclasses import replace
 
 from jobplane.errors import ConfigurationError
 from jobplane.settings import DatabaseSettings
-
-
-def local(setup: str) -> str:
-    """SET statements for a session as they are for one transaction."""
-    return setup.replace("SET ", "SET LOCAL ")
 
 
 def past_pooler(settings: DatabaseSettings) -> DatabaseSettings | None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from jobplane.errors import ConfigurationError, SchemaError, shown
 from jobplane.settings import DatabaseSettings
-from jobplane.sql import load, quoted
+from jobplane.sql import filled, load, quoted
 from jobplane.store.database import Connection
 from jobplane.store.rights import ROLES, Right, parameters_of, rights, script_files
 from jobplane.store.script import connected, run
@@ -31,16 +31,21 @@ TABLES: Final = (
 )
 """What the owner owns; a schema may hold tables of others."""
 FUNCTIONS: Final = (
+    "cancel_job",
     "enqueue_job",
+    "in_tenant",
     "make_ticks",
     "new_job_id",
     "prune_events",
     "prune_jobs",
     "prune_ticks",
     "record_job_event",
+    "retry_job",
     "take_priority_from_payload",
 )
 _OWNERS: Final = {
+    "cancel_job": "job/cancel",
+    "retry_job": "job/retry",
     "make_ticks": "schedule/tick",
     "prune_jobs": "job/prune",
     "prune_events": "history/prune",
@@ -93,6 +98,7 @@ def rendered(text: str, schema: str, prefix: str) -> str:
         **{name: _body(statement, name, schema) for name, statement in _OWNERS.items()},
         "schema": quoted(schema),
         "owner_name": roles["owner"],
+        "worker_name": roles["worker"],
         "names": _literals(roles.values()),
         "tables": _literals(TABLES),
         "functions": _literals(FUNCTIONS),
@@ -163,7 +169,7 @@ def _body(statement: str, function: str, schema: str) -> str:
     text = files("jobplane.sql").joinpath(f"{statement}.sql").read_text(encoding="utf-8")
     lines = [line for line in text.rstrip().splitlines() if not line.lstrip().startswith("--")]
     body = re.sub(r"(?<![:\w]):([a-z_]+)", rf"{function}.\1", "\n".join(f"    {line}" for line in lines))
-    return body.replace("{schema}", quoted(schema))
+    return filled(body, schema)
 
 
 def _literals(words: Iterable[str]) -> str:

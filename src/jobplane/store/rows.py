@@ -30,20 +30,20 @@ class JobRow(TypedDict):
     attempts: int
     max_attempts: int
     last_error: str | None
-    scheduled_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
-    created_at: datetime
+    scheduled_at: datetime | str
+    started_at: datetime | str | None
+    completed_at: datetime | str | None
+    created_at: datetime | str
     queue: str
     priority: int
     lease_epoch: int
-    lease_expires_at: datetime | None
+    lease_expires_at: datetime | str | None
     worker_id: str | None
     unique_key: str | None
     tags: list[str] | None
     result: str | None
     progress: str | None
-    cancel_requested_at: datetime | None
+    cancel_requested_at: datetime | str | None
     tenant: str | None
 
 
@@ -53,15 +53,15 @@ class ResultRow(TypedDict):
     id: UUID
     type: str
     status: str
-    scheduled_at: datetime
-    created_at: datetime
+    scheduled_at: datetime | str
+    created_at: datetime | str
 
 
 class TimesRow(TypedDict):
     """The columns of the inserts, beside the id."""
 
-    scheduled_at: datetime
-    created_at: datetime
+    scheduled_at: datetime | str
+    created_at: datetime | str
 
 
 class AttemptRow(TypedDict):
@@ -90,20 +90,20 @@ def job_of(row: Row) -> Job:
         attempts=job["attempts"],
         max_attempts=job["max_attempts"],
         last_error=job["last_error"],
-        scheduled_at=job["scheduled_at"],
-        started_at=job["started_at"],
-        completed_at=job["completed_at"],
-        created_at=job["created_at"],
+        scheduled_at=_time(job["scheduled_at"]),
+        started_at=_time_or_none(job["started_at"]),
+        completed_at=_time_or_none(job["completed_at"]),
+        created_at=_time(job["created_at"]),
         queue=job["queue"],
         priority=job["priority"],
         lease_epoch=job["lease_epoch"],
-        lease_expires_at=job["lease_expires_at"],
+        lease_expires_at=_time_or_none(job["lease_expires_at"]),
         worker_id=job["worker_id"],
         unique_key=job["unique_key"],
         tags=tags_of(job["tags"]),
         result=None if job["result"] is None else decode_json(job["result"]),
         progress=None if job["progress"] is None else decode_json(job["progress"]),
-        cancel_requested_at=job["cancel_requested_at"],
+        cancel_requested_at=_time_or_none(job["cancel_requested_at"]),
         tenant=job["tenant"],
     )
 
@@ -115,8 +115,8 @@ def existing_of(row: Row) -> EnqueueJobResult:
         id=as_uuid(found["id"]),
         type=found["type"],
         status=JobStatus(found["status"]),
-        scheduled_at=found["scheduled_at"],
-        created_at=found["created_at"],
+        scheduled_at=_time(found["scheduled_at"]),
+        created_at=_time(found["created_at"]),
         existing=True,
     )
 
@@ -124,7 +124,9 @@ def existing_of(row: Row) -> EnqueueJobResult:
 def written_of(row: Row, job: NewJob) -> EnqueueJobResult:
     """A row of job/insert, job/insert_many or job/insert_fresh, and the job that it was written for."""
     times = cast("TimesRow", row)
-    return EnqueueJobResult(job.id, job.type, JobStatus.PENDING, times["scheduled_at"], times["created_at"])
+    return EnqueueJobResult(
+        job.id, job.type, JobStatus.PENDING, _time(times["scheduled_at"]), _time(times["created_at"])
+    )
 
 
 def attempt_of(row: Row) -> Attempt:
@@ -184,7 +186,7 @@ def parameters_of(job: NewJob) -> dict[str, SQLValue]:
 
 
 def columns_of(jobs: Sequence[NewJob]) -> dict[str, SQLValue]:
-    """The parameters of job/insert_many: one array for each column."""
+    """The parameters of job/insert_many: one array for each column, "" for what a job does not have."""
     return {
         "ids": [str(job.id) for job in jobs],
         "types": [job.type for job in jobs],
@@ -192,12 +194,12 @@ def columns_of(jobs: Sequence[NewJob]) -> dict[str, SQLValue]:
         "queues": [job.queue for job in jobs],
         "priorities": [job.priority for job in jobs],
         "max_attempts": [job.max_attempts for job in jobs],
-        "scheduled_ats": [job.scheduled_at for job in jobs],
+        "scheduled_ats": ["" if job.scheduled_at is None else job.scheduled_at.isoformat() for job in jobs],
         "delays": [job.delay.total_seconds() for job in jobs],
-        "unique_keys": [job.unique_key for job in jobs],
-        "tags": [None if job.tags is None else json.dumps(job.tags) for job in jobs],
-        "retry_policies": [job.retry_policy for job in jobs],
-        "tenants": [job.tenant for job in jobs],
+        "unique_keys": [job.unique_key or "" for job in jobs],
+        "tags": ["" if job.tags is None else json.dumps(job.tags) for job in jobs],
+        "retry_policies": [job.retry_policy or "" for job in jobs],
+        "tenants": [job.tenant or "" for job in jobs],
     }
 
 
@@ -231,6 +233,15 @@ def record_of(job: NewJob, now: datetime) -> tuple[object, ...]:
         job.retry_policy,
         job.tenant,
     )
+
+
+def _time(value: datetime | str) -> datetime:
+    # Statements that also run on callers' connections answer in text, which no setting of a session changes.
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+def _time_or_none(value: datetime | str | None) -> datetime | None:
+    return None if value is None else _time(value)
 
 
 def as_uuid(value: object) -> UUID:

@@ -15,7 +15,9 @@ from jobplane.sql import load
 from jobplane.store.connecting import connect
 from jobplane.store.database import Connection
 from jobplane.store.failures import Reaction, reaction_to, translated
-from jobplane.store.locks import BRIEF_LOCKS, taking_locks
+from jobplane.store.locks import taking_locks
+from jobplane.store.pooler import must_pass_pooler
+from jobplane.store.session import OPERATOR_SESSION
 
 
 @asynccontextmanager
@@ -26,9 +28,14 @@ async def connected(settings: DatabaseSettings, doing: str) -> AsyncIterator[Con
     """
     if not settings.is_given:
         raise ConfigurationError("no database is named: set DATABASE_URL or give --database-url")
+    # Whoever acts as the owner must not leave that to the next user of a pooler's server connection.
+    direct = must_pass_pooler(settings, f"jobplane {doing}")
     try:
         connection = await connect(
-            replace(settings, patience=timedelta(0)), BRIEF_LOCKS, f"jobplane {doing}", command_timeout=None
+            replace(direct, patience=timedelta(0)),
+            OPERATOR_SESSION,
+            f"jobplane {doing}",
+            command_timeout=None,
         )
     except (OSError, asyncpg.PostgresError) as error:
         raise translated(error, "connecting") from error

@@ -21,6 +21,7 @@ from jobplane.store.failures import Reaction, reaction_to, translated
 from jobplane.store.keepalive import conninfo_options
 from jobplane.store.replication import not_replicated, says_not_replicated
 from jobplane.store.rows import COPY_COLUMNS, Row, record_of
+from jobplane.store.session import CLIENT_SESSION
 
 try:
     import psycopg
@@ -58,6 +59,9 @@ class SyncDatabase:
         self._settings = settings
         self._tenant = tenant if settings.row_security else None
         self._conninfo = conninfo_of(settings)
+        # asyncpg keeps the time of an answer itself; psycopg leaves that to the server.
+        milliseconds = settings.statement_timeout // timedelta(milliseconds=1)
+        self._session = CLIENT_SESSION.but(statement_timeout=f"{milliseconds}ms")
         self._waker = _Waker(self._notify)
         self._warnings = _Warnings()
         self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[DictRow]] = psycopg_pool.ConnectionPool(
@@ -82,7 +86,7 @@ class SyncDatabase:
 
         def action(connection: psycopg.Connection[DictRow]) -> Sequence[Row]:
             # Our own files, not anybody's input; psycopg asks for a literal to catch just that.
-            with self._replication_heeded(), self._told(connection):
+            with self._replication_heeded(), self._within(connection):
                 return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
 
         return self._run(statement.name, action)
@@ -95,8 +99,8 @@ class SyncDatabase:
                 self._replication_heeded(),
                 self._pool.connection() as connection,
                 connection.transaction(),
-                self._told(connection),
             ):
+                self._set_locally(connection)
                 yield connection
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             cause = self._why(error)
@@ -154,13 +158,7 @@ class SyncDatabase:
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
         connection.add_notice_handler(self._noticed)
         if self._settings.prepared_statements:
-            self._set_timeout(connection, for_transaction=False)
-
-    def _set_timeout(self, connection: psycopg.Connection[DictRow], *, for_transaction: bool) -> None:
-        milliseconds = self._settings.statement_timeout // timedelta(milliseconds=1)
-        connection.execute(
-            "SELECT set_config('statement_timeout', %s, %s)", (str(milliseconds), for_transaction)
-        )
+            connection.execute(self._session.for_session.encode())
 
     def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
         # Called by the thread whose statement is under way.
@@ -169,7 +167,7 @@ class SyncDatabase:
 
     @contextmanager
     def _replication_heeded(self) -> Iterator[None]:
-        """As jobplane.store.database.replication_heeded."""
+        """As jobplane.store.replication.replication_heeded."""
         self._warnings.last = None
         yield
         if self._warnings.last is not None:
@@ -181,18 +179,24 @@ class SyncDatabase:
         return {name: value for name, value in wanted.items() if name not in given}
 
     @contextmanager
-    def _told(self, connection: psycopg.Connection[DictRow]) -> Iterator[None]:
-        # What is told must end with the transaction: a pooler gives the next one to somebody else.
+    def _within(self, connection: psycopg.Connection[DictRow]) -> Iterator[None]:
         if self._tenant is None and self._settings.prepared_statements:
             yield
             return
         with connection.transaction():
-            if not self._settings.prepared_statements:
-                self._set_timeout(connection, for_transaction=True)
-            if self._tenant is not None:
-                enter = load("tenant/enter", self._settings.schema)
-                connection.execute(enter.pyformat.encode(), {"tenant": self._tenant})
+            self._set_locally(connection)
             yield
+
+    def _set_locally(self, connection: psycopg.Connection[DictRow]) -> None:
+        """Like Database.set_locally."""
+        if not self._settings.prepared_statements:
+            try:
+                connection.execute(self._session.for_transaction.encode())
+            except psycopg.errors.FeatureNotSupported as error:
+                raise psycopg.errors.ReadOnlySqlTransaction(str(error)) from error
+        if self._tenant is not None:
+            enter = load("tenant/enter", self._settings.schema)
+            connection.execute(enter.pyformat.encode(), {"tenant": self._tenant})
 
     def _why(self, error: Exception) -> Exception:
         # The pool connects in threads of its own and says only that it took too long: ask the server ourselves.

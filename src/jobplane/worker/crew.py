@@ -19,10 +19,11 @@ from jobplane.job import Claim
 from jobplane.outcome import Cancelled, Released
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.store.connecting import session_name
-from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.database import Database
 from jobplane.store.lane import Lane
 from jobplane.store.pooler import past_pooler
 from jobplane.store.schedules import ScheduleStore
+from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store, WorkerCard
 from jobplane.task import Registry
 from jobplane.version import __version__

@@ -1,2 +1,2 @@
 -- How much history there is.
-SELECT count(*) AS transitions, min(at) AS first, max(at) AS last FROM {schema}.job_events
+SELECT count(*) AS transitions, {time min(at)} AS first, {time max(at)} AS last FROM {schema}.job_events

@@ -7,8 +7,8 @@ SELECT
     job.lease_epoch,
     job.queue,
     job.unique_key,
-    job.scheduled_at,
-    job.lease_expires_at,
+    {time job.scheduled_at} AS scheduled_at,
+    {time job.lease_expires_at} AS lease_expires_at,
     job.completed_at IS NOT NULL AS ended,
     -- Migration 004 gave jobs their epochs: what was there before it may be as other software left it.
     COALESCE(job.created_at < evolved.applied_at, false) AS adopted

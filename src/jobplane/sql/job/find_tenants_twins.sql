@@ -2,25 +2,29 @@
 -- never for either; and not whoever holds the key, who may be thousands. Confirmed as there.
 WITH confirmed AS MATERIALIZED (
     SELECT CASE
-        WHEN current_setting('synchronous_standby_names') <> '' THEN pg_logical_emit_message(true, 'jobplane', '')
+        WHEN pg_catalog.current_setting('synchronous_standby_names') OPERATOR(pg_catalog.<>) ''
+        THEN pg_catalog.pg_logical_emit_message(true, 'jobplane', '')
     END AS lsn
 )
 SELECT
     job.id, job.type, job.status, job.unique_key, job.tenant,
-    -- Times as in job/find_twins.
-    LEAST(GREATEST(job.scheduled_at, '0001-02-01Z'), '9999-11-30Z') AS scheduled_at,
-    LEAST(GREATEST(job.created_at, '0001-02-01Z'), '9999-11-30Z') AS created_at
+    {time_text job.scheduled_at} AS scheduled_at,
+    {time_text job.created_at} AS created_at
 FROM (
     SELECT id, type, status, scheduled_at, created_at, unique_key, tenant
     FROM {schema}.jobs
-    WHERE id = ANY(:ids::uuid[])
+    WHERE id OPERATOR(pg_catalog.=) ANY (:ids::pg_catalog.uuid[])
     UNION
     SELECT id, type, status, scheduled_at, created_at, unique_key, tenant
     FROM {schema}.jobs
-    WHERE unique_key = ANY(:unique_keys::text[]) AND tenant IS NULL AND status IN ('pending', 'running')
+    WHERE unique_key OPERATOR(pg_catalog.=) ANY (:unique_keys::pg_catalog.text[])
+        AND tenant IS NULL
+        AND status OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'running'])
     UNION
     SELECT id, type, status, scheduled_at, created_at, unique_key, tenant
     FROM {schema}.jobs
-    WHERE unique_key = ANY(:unique_keys::text[]) AND tenant = ANY(:tenants::text[]) AND status IN ('pending', 'running')
+    WHERE unique_key OPERATOR(pg_catalog.=) ANY (:unique_keys::pg_catalog.text[])
+        AND tenant OPERATOR(pg_catalog.=) ANY (:tenants::pg_catalog.text[])
+        AND status OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'running'])
 ) AS job
 CROSS JOIN confirmed

@@ -29,15 +29,14 @@ found AS MATERIALIZED (
 )
 SELECT
     job.id, job.type, job.payload::text AS payload, job.status, job.attempts, job.max_attempts, job.last_error,
-    -- -infinity and years that Python does not know, which only a foreign producer writes, read as the nearest that it does.
-    LEAST(GREATEST(job.scheduled_at, '0001-02-01Z'), '9999-11-30Z') AS scheduled_at,
-    CASE WHEN job.started_at IS NOT NULL THEN LEAST(GREATEST(job.started_at, '0001-02-01Z'), '9999-11-30Z') END AS started_at,
-    CASE WHEN job.completed_at IS NOT NULL THEN LEAST(GREATEST(job.completed_at, '0001-02-01Z'), '9999-11-30Z') END AS completed_at,
-    CASE WHEN job.created_at IS NOT NULL THEN LEAST(GREATEST(job.created_at, '0001-02-01Z'), '9999-11-30Z') END AS created_at,
+    {time job.scheduled_at} AS scheduled_at,
+    {time job.started_at} AS started_at,
+    {time job.completed_at} AS completed_at,
+    {time job.created_at} AS created_at,
     job.queue, job.priority, job.lease_epoch,
-    CASE WHEN job.lease_expires_at IS NOT NULL THEN LEAST(GREATEST(job.lease_expires_at, '0001-02-01Z'), '9999-11-30Z') END AS lease_expires_at,
+    {time job.lease_expires_at} AS lease_expires_at,
     job.worker_id, job.unique_key, job.tags, job.result::text AS result, job.progress::text AS progress,
-    CASE WHEN job.cancel_requested_at IS NOT NULL THEN LEAST(GREATEST(job.cancel_requested_at, '0001-02-01Z'), '9999-11-30Z') END AS cancel_requested_at,
+    {time job.cancel_requested_at} AS cancel_requested_at,
     job.tenant, searched.searched_to
 FROM (
     SELECT CASE

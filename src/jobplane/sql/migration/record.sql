@@ -1,3 +1,8 @@
 -- Write down which migrations were applied here.
 INSERT INTO {schema}.jobplane_migrations (version, name, checksum)
-SELECT * FROM unnest(:versions::integer[], :names::text[], :checksums::text[])
+SELECT *
+FROM ROWS FROM (
+    pg_catalog.unnest(:versions::integer[]),
+    pg_catalog.unnest(:names::pg_catalog.text[]),
+    pg_catalog.unnest(:checksums::pg_catalog.text[])
+)

@@ -99,8 +99,8 @@ SELECT
     COALESCE(active.running, 0)::bigint AS running,
     COALESCE(served.workers, 0)::bigint AS workers,
     COALESCE(served.slots, 0)::bigint AS slots,
-    CASE WHEN waiting.oldest_due_at IS NOT NULL THEN LEAST(GREATEST(waiting.oldest_due_at, '0001-02-01Z'), '9999-11-30Z') END AS oldest_due_at,
-    q.paused_at,
+    {time waiting.oldest_due_at} AS oldest_due_at,
+    {time q.paused_at} AS paused_at,
     q.max_running
 FROM waiting
 FULL JOIN active USING (name)

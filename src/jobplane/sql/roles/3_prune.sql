@@ -34,5 +34,7 @@ END $$;
 ALTER FUNCTION {schema}.prune_jobs OWNER TO {owner};
 ALTER FUNCTION {schema}.prune_events OWNER TO {owner};
 ALTER FUNCTION {schema}.prune_ticks OWNER TO {owner};
+-- The history of a change is written by its trigger; as the owner, so that nobody else needs to write there.
+ALTER FUNCTION {schema}.record_job_event SECURITY DEFINER;
 -- Who may execute it enqueues with the rights of the owner; it has its own limits, and keeps to the caller's tenant.
 ALTER FUNCTION {schema}.enqueue_job SECURITY DEFINER;

@@ -4,8 +4,7 @@ GRANT SELECT ON TABLE {schema}.jobs TO {worker};
 GRANT UPDATE (status, attempts, scheduled_at, started_at, completed_at, last_error, lease_epoch, lease_expires_at, worker_id, result, progress) ON TABLE {schema}.jobs TO {worker};
 GRANT SELECT ON TABLE {schema}.job_attempts TO {worker};
 GRANT INSERT (job_id, epoch, attempt, outcome, error_type, message, frames, worker_id, started_at, ended_at) ON TABLE {schema}.job_attempts TO {worker};
--- Where a history is kept, its trigger writes with the rights of whoever changes a job, and counts on from the last.
-GRANT SELECT, INSERT ON TABLE {schema}.job_events TO {worker};
+GRANT SELECT ON TABLE {schema}.job_events TO {worker};
 GRANT SELECT ON TABLE {schema}.queues TO {worker};
 -- Claims from a queue with a limit lock its row, for which PostgreSQL asks for UPDATE of some column: this one says nothing.
 GRANT UPDATE (created_at) ON TABLE {schema}.queues TO {worker};

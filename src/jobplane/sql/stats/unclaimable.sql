@@ -55,7 +55,7 @@ both_parts AS (
     WHERE EXISTS (SELECT FROM head WHERE head.queue = sampled.queue AND head.full_up)
 )
 SELECT queue, type, max(jobs)::bigint AS jobs,
-    LEAST(GREATEST(min(oldest_due_at), '0001-02-01Z'), '9999-11-30Z') AS oldest_due_at,
+    {time min(oldest_due_at)} AS oldest_due_at,
     bool_or(estimated) AS estimated
 FROM both_parts
 WHERE NOT EXISTS (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import Final
 
 from hypothesis import HealthCheck, settings
 
 from tests.factories import SQL
+from tests.support import LONG, SLACK
 
 _CATALOGUE: Final = """
     SELECT 'relation ' || oid::regclass FROM pg_class WHERE relnamespace::regnamespace::text !~ '^pg_(temp|toast)'
@@ -37,15 +37,11 @@ async def catalogue(sql: SQL) -> list[str]:
     return sorted(row[0] for row in await sql.fetch(_CATALOGUE))
 
 
-LONG: Final = os.environ.get("JOBPLANE_FAULTS_PROFILE") == "long"
-"""Many times as many examples: nightly, or by hand."""
-
-
 def examples(short: int, long: int) -> settings:
-    """How many inputs a property is tried with. A slow one is a finding, so each has a second."""
+    """How many inputs a property is tried with. A slow one is a finding, so each has a second (and some slack)."""
     return settings(
         max_examples=long if LONG else short,
-        deadline=timedelta(seconds=1),
+        deadline=timedelta(seconds=1) * SLACK,
         suppress_health_check=[
             HealthCheck.function_scoped_fixture,
             HealthCheck.too_slow,

@@ -1,6 +1,6 @@
 # Every verb is one line that also works by hand. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system faults faults-long bugs models mutants check lint types audit bench bench-peers bench-guard bench-plot lock clean
+.PHONY: help demo test test-busy test-system faults faults-long bugs models mutants check lint types audit bench bench-peers bench-guard bench-plot lock clean
 
 # The newest Python that really runs (a version manager's shim may exist and refuse) and can make a venv.
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -14,6 +14,9 @@ demo: .venv/.ready  ## provision example projects on a real database, with a liv
 
 test: .venv/.ready  ## run the whole suite (DATABASE_URL, else an embedded server)
 	.venv/bin/pytest -n 2 --dist loadscope --ignore tests/faults
+
+test-busy: .venv/.ready  ## the same while twice as many processes as there are cores keep them busy: nothing may depend on an idle machine
+	.venv/bin/python tools/busy.py .venv/bin/pytest -n 2 --dist loadscope --ignore tests/faults
 
 test-system: .venv/.ready  ## run what depends on the server on the newest PostgreSQL of the system, where one is installed
 	JOBPLANE_TEST_BIN_DIR=$$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1) .venv/bin/pytest -n 2 --dist loadscope $(addprefix tests/,client plans scenarios security seed store worker)

@@ -30,7 +30,9 @@ from tests.support import SLACK, Journal, WorkerProcess, on_database, scratch_ba
 hypothesis_settings.register_profile(
     "jobplane", deadline=timedelta(seconds=1) * SLACK, suppress_health_check=[HealthCheck.too_slow]
 )
-if hypothesis_settings.get_current_profile_name() == "default":  # and not another, by --hypothesis-profile or a plugin
+if (
+    hypothesis_settings.get_current_profile_name() == "default"
+):  # and not another, by --hypothesis-profile or a plugin
     hypothesis_settings.load_profile("jobplane")
 
 TEST_PROFILE: dict[str, object] = {

@@ -6,8 +6,6 @@ A failure prints the shortest history that fails; `--hypothesis-seed=N` repeats 
 
 from __future__ import annotations
 
-from typing import Final
-
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test

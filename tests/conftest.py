@@ -12,16 +12,29 @@ import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from jobplane import DatabaseSettings, JobQueue, Registry, Worker
 from jobplane.embedded import EmbeddedServer
 from jobplane.settings import WorkerSettings, resolve
 from jobplane.store.migrator import Migrator
-from tests.support import Journal, WorkerProcess, on_database, scratch_base
+from tests.support import SLACK, Journal, WorkerProcess, on_database, scratch_base
+
+# By default each example has 200 ms, and so has the making of inputs: on a busy machine those are figures of the machine.
+hypothesis_settings.register_profile(
+    "jobplane", deadline=timedelta(seconds=1) * SLACK, suppress_health_check=[HealthCheck.too_slow]
+)
+if (
+    hypothesis_settings.get_current_profile_name() == "default"
+):  # and not another, by --hypothesis-profile or a plugin
+    hypothesis_settings.load_profile("jobplane")
 
 TEST_PROFILE: dict[str, object] = {
     "heartbeat_interval": 0.4,
@@ -30,6 +43,13 @@ TEST_PROFILE: dict[str, object] = {
     "poll_interval": 0.2,
 }
 """guarantees' test profile: short leases, so that recovery can be watched. Times in seconds."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what needs a developer's tool that is not installed: `make test` does not install them."""
+    for marker in item.iter_markers("developer"):
+        if find_spec(marker.args[0]) is None:
+            pytest.skip(f"{marker.args[0]} is not installed here: `make check` runs this")
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,16 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from jobplane.events import Event, Events
 
+SLACK: Final = 5.0
+"""How many times as long as promised something may take in a test: other programs may keep all cores busy meanwhile
+(`make test-busy`). Wherever a test bounds a time from above, the bound is the promise's own, times this."""
+LONG: Final = os.environ.get("JOBPLANE_FAULTS_PROFILE") == "long"
+"""Many times as many examples, and longer runs: nightly, or by hand."""
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 

@@ -2,8 +2,8 @@
 
     python tools/audit.py [--sbom FILE] [--advisories auto|always|never]
 
-Exit code 1 for a line of requirements/dev.txt that is not pinned by version and hash, and for a known weakness that is
-not accepted below. The weaknesses are asked of the package index by pip-audit. Where that does not answer, nothing was
+Exit code 1 for a line of a lock in requirements/ that is not pinned by version and hash, and for a known weakness that is
+not accepted below. requirements/dev.txt is asked about, which holds all that the others do, but for the pictures' plot.txt. The weaknesses are asked of the package index by pip-audit. Where that does not answer, nothing was
 checked, and this says so as loudly as it can; with --advisories always it fails.
 """
 
@@ -20,6 +20,7 @@ from typing import Final, cast
 
 ROOT: Final = Path(__file__).parent.parent
 LOCK: Final = ROOT / "requirements" / "dev.txt"
+LOCKS: Final = tuple(sorted((ROOT / "requirements").glob("*.txt")))
 ACCEPTED: Final[Mapping[str, str]] = {}
 """Ids of weaknesses that do not concern us, and why."""
 _PINNED: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[a-z0-9_,-]+\])?==[^\s;=*]+( ;[^\\]+)?")
@@ -34,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sbom", type=Path, help="write a CycloneDX bill of materials here")
     parser.add_argument("--advisories", choices=("auto", "always", "never"), default="auto")
     chosen = parser.parse_args(arguments)
-    problems = unpinned(LOCK.read_text(encoding="utf-8"))
+    problems = [
+        f"{path.name}: {problem}" for path in LOCKS for problem in unpinned(path.read_text(encoding="utf-8"))
+    ]
     if chosen.sbom is not None:
         write_sbom(chosen.sbom)
     unasked: list[str] = ["all of them: not asked"]

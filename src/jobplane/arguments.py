@@ -15,6 +15,8 @@ import msgspec
 
 from jobplane.context import JobContext
 from jobplane.errors import InvalidArgumentsError, TaskDefinitionError
+from jobplane.limits import MAX_JSON_DEPTH
+from jobplane.payload import nests_too_deep
 
 # msgspec quotes a value that is no member of an enum; the place that follows says enough, and the value may be private.
 _QUOTED_VALUE: Final = re.compile(r"(Invalid (?:enum )?value).*?(?= - at `[^`]*`$|$)", re.DOTALL)
@@ -72,7 +74,9 @@ class Arguments:
         try:
             values: dict[str, object] = msgspec.to_builtins(bound, enc_hook=_encode_model)
             encoded = msgspec.json.encode(values)
-        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        except RecursionError:
+            raise self._nest_too_deep() from None
+        except (TypeError, ValueError, msgspec.MsgspecError) as error:
             raise InvalidArgumentsError(
                 "arguments", str(error), f"of {self._name} must be JSON-serialisable"
             ) from None
@@ -81,14 +85,23 @@ class Arguments:
 
     def decode(self, payload: str | bytes) -> dict[str, object]:
         """The stored object as keyword arguments. Unknown members are ignored: another version wrote them."""
+        if nests_too_deep(payload):
+            raise self._nest_too_deep()
         try:
             values = self._decoder.decode(payload)
-        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
             told = _QUOTED_VALUE.sub(r"\1", str(error))
             raise InvalidArgumentsError(
                 "arguments", told, f"must fit {self._name}{self._signature}"
             ) from error
         return msgspec.structs.asdict(values)
+
+    def _nest_too_deep(self) -> InvalidArgumentsError:
+        return InvalidArgumentsError(
+            "arguments",
+            f"JSON that nests deeper than {MAX_JSON_DEPTH} levels",
+            f"must fit {self._name}{self._signature}",
+        )
 
     def _bound(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, object]:
         # What inspect.Signature.bind does, at a tenth of its price, for calls that are right.

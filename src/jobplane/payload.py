@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Final
 
 import msgspec
@@ -20,8 +21,13 @@ from jobplane.limits import MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES
 
 MAX_PATH: Final = 200
 """Characters of the place that an error names."""
+TOO_DEEP: Final = f"must nest at most {MAX_JSON_DEPTH} levels"
+"""The limit that an error names for a value that nests too deep."""
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_STEP: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKET: Final = bytes(set(range(256)) - set(b"[{]}"))
 _ESCAPED_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -53,9 +59,8 @@ def encode_json(field: str, value: object, most_bytes: int) -> str:
     try:
         encoded = _encoder.encode(value)
     except RecursionError:
-        raise InvalidInputError(
-            field, "a deeper value", f"must nest at most {MAX_JSON_DEPTH} levels"
-        ) from None
+        # So deep, or a cycle, that the encoder gave up; what it can still encode is measured below.
+        raise InvalidInputError(field, "a deeper value", TOO_DEEP) from None
     except UnicodeEncodeError:
         raise InvalidInputError(field, "a lone surrogate", "must be valid Unicode text") from None
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
@@ -65,27 +70,46 @@ def encode_json(field: str, value: object, most_bytes: int) -> str:
 
 
 def decode_payload(text: str) -> JobPayload:
-    """The payload of a row. Whole numbers of any size stay exact; what is no object reads as empty."""
+    """The payload of a row. Whole numbers of any size stay exact.
+
+    What is no object, or nests deeper than MAX_JSON_DEPTH levels, reads as empty.
+    """
     value = decode_json(text)
     return value if isinstance(value, Mapping) else {}
 
 
 def decode_json(text: str) -> JSONValue:
-    """JSON text as Python values. What jsonb holds and Python does not must not make a row unreadable: numbers
-    of more than 4300 digits read as infinite, and what nests deeper than Python reaches as its own text.
+    """JSON text of a row as Python values.
+
+    Any SQL client may have written it, and one row must not make a page of rows unreadable: numbers of more than
+    4300 digits read as infinite, and what nests deeper than MAX_JSON_DEPTH levels reads as its own text.
     """
-    try:
-        return _decoded(text)
-    except RecursionError:
+    if nests_too_deep(text):
         return text
-
-
-def _decoded(text: str) -> JSONValue:
     try:
         value: JSONValue = _decoder.decode(text)
     except msgspec.ValidationError:
         value = json.loads(text, parse_int=_whole)
     return value
+
+
+def nests_too_deep(text: str | bytes) -> bool:
+    """Whether JSON text nests deeper than MAX_JSON_DEPTH levels: exact, and for parsers that recurse to ask first.
+
+    How deep those can go depends on the version of Python and on the caller's own stack. In text that is not JSON, it
+    measures the part that a parser would read.
+    """
+    # Each level takes two characters, and its opening bracket; that decides the usual case.
+    if len(text) <= 2 * MAX_JSON_DEPTH:
+        return False
+    if isinstance(text, str):
+        if text.count("[") + text.count("{") <= MAX_JSON_DEPTH:
+            return False
+        text = text.encode(errors="replace")
+    elif text.count(b"[") + text.count(b"{") <= MAX_JSON_DEPTH:
+        return False
+    steps = _STRING.sub(b"", text).translate(_STEP, _NO_BRACKET)
+    return max(accumulate(memoryview(steps).cast("b")), default=0) > MAX_JSON_DEPTH
 
 
 def _whole(digits: str) -> int | float:
@@ -96,20 +120,17 @@ def _whole(digits: str) -> int | float:
 
 
 def _check_encoded(field: str, value: object, encoded: bytes, most_bytes: int) -> None:
-    # Substring counts decide the usual case; the walk in Python runs only where they leave a doubt.
+    # Substring counts decide the usual case; what is slower runs only where they leave a doubt.
     if len(encoded) > most_bytes:
         raise InvalidInputError(field, f"{len(encoded)} bytes", f"must be at most {most_bytes} bytes as JSON")
     if b"\\u0000" in encoded and _ESCAPED_NUL.search(encoded):
         raise InvalidInputError(
             field, "\\u0000", "must not hold NUL characters: PostgreSQL cannot store them"
         )
+    if nests_too_deep(encoded):
+        raise InvalidInputError(field, "a deeper value", TOO_DEEP)
     if b"null" in encoded:
         _refuse_nan(field, msgspec.to_builtins(value))
-    if (
-        encoded.count(b"{") + encoded.count(b"[") > MAX_JSON_DEPTH
-        and _depth(_decoder.decode(encoded)) > MAX_JSON_DEPTH
-    ):
-        raise InvalidInputError(field, "a deeper value", f"must nest at most {MAX_JSON_DEPTH} levels")
 
 
 def _refuse_nan(field: str, value: object) -> None:
@@ -129,14 +150,3 @@ def _within(path: str, key: object) -> str:
     # The path stands in an error, so it stays printable and short, whatever the keys are.
     name = str(key) if str(key).isprintable() else ascii(key)
     return path if len(path) > MAX_PATH else f"{path}.{name}"[:MAX_PATH]
-
-
-def _depth(value: object) -> int:
-    deepest, stack = 0, [(1, value)]
-    while stack:
-        level, item = stack.pop()
-        children = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
-        if isinstance(item, dict | list):
-            deepest = max(deepest, level)
-        stack.extend((level + 1, child) for child in children)
-    return deepest

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from jobplane.errors import InvalidInputError
+from jobplane.payload import nests_too_deep
 
 Errors: TypeAlias = tuple[type[BaseException], ...]
 MAX_RETRY_DELAY: Final = timedelta(days=30)
@@ -143,6 +144,8 @@ def encode_policy(policy: RetryPolicy) -> str:
 
 def decode_policy(text: str) -> RetryPolicy | None:
     """The policy that `encode_policy` wrote; None for a kind that this version does not know."""
+    if nests_too_deep(text):
+        return None
     try:
         wire = msgspec.json.decode(text, type=_Wire)
         delays = [timedelta(seconds=seconds) for seconds in wire.seconds]
@@ -157,5 +160,5 @@ def decode_policy(text: str) -> RetryPolicy | None:
                 return Listed(tuple(delays))
             case _:
                 return None
-    except (msgspec.MsgspecError, IndexError, OverflowError, ValueError, RecursionError):
+    except (msgspec.MsgspecError, IndexError, OverflowError, ValueError):
         return None

@@ -6,17 +6,14 @@ A failure prints the shortest history that fails; `--hypothesis-seed=N` repeats 
 
 from __future__ import annotations
 
-import os
-from typing import Final
-
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.models.ground import Loop, Session
 from tests.models.machine import QueueMachine
+from tests.support import LONG
 
-LONG: Final = os.environ.get("JOBPLANE_FAULTS_PROFILE") == "long"
 HISTORIES, STEPS = (10_000, 80) if LONG else (200, 50)
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import Final
 
 from hypothesis import HealthCheck, settings
 
 from tests.factories import SQL
+from tests.support import LONG, SLACK
 
 _CATALOGUE: Final = """
     SELECT 'relation ' || oid::regclass FROM pg_class WHERE relnamespace::regnamespace::text !~ '^pg_(temp|toast)'
     UNION ALL SELECT 'function ' || oid::regprocedure FROM pg_proc
     UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname !~ '^pg_(temp|toast)'
-    UNION ALL SELECT 'role ' || rolname FROM pg_roles
+    UNION ALL SELECT 'role ' || rolname FROM pg_roles WHERE rolname::text = ANY ($1)
+    UNION ALL SELECT 'role here ' || refobjid::regrole FROM pg_shdepend
+        WHERE refclassid = 'pg_authid'::regclass AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
     UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger
     UNION ALL SELECT 'operator ' || oid::regoperator FROM pg_operator WHERE oid >= 16384
 """
@@ -33,19 +35,18 @@ HOSTILE: Final = (
 
 
 async def catalogue(sql: SQL) -> list[str]:
-    """All relations, functions, schemas, roles and triggers that there are."""
-    return sorted(row[0] for row in await sql.fetch(_CATALOGUE))
-
-
-LONG: Final = os.environ.get("JOBPLANE_FAULTS_PROFILE") == "long"
-"""Many times as many examples: nightly, or by hand."""
+    """All relations, functions, schemas and triggers of the database, and of the server's roles what may be this test's
+    doing: those that have a hostile name, or own something here, or may do something here. Neighbours make roles too.
+    """
+    names = [name for name in HOSTILE if name.isprintable()]
+    return sorted(row[0] for row in await sql.fetch(_CATALOGUE, names))
 
 
 def examples(short: int, long: int) -> settings:
-    """How many inputs a property is tried with. A slow one is a finding, so each has a second."""
+    """How many inputs a property is tried with. A slow one is a finding, so each has a second (and some slack)."""
     return settings(
         max_examples=long if LONG else short,
-        deadline=timedelta(seconds=1),
+        deadline=timedelta(seconds=1) * SLACK,
         suppress_health_check=[
             HealthCheck.function_scoped_fixture,
             HealthCheck.too_slow,

@@ -333,10 +333,12 @@ def _unexplained(*paths: str) -> list[str]:
     return found
 
 
+@pytest.mark.developer("bandit")
 def test_bandit_has_nothing_to_say_that_is_not_explained_beside_the_line() -> None:
     assert _unexplained("src", "tools") == []
 
 
+@pytest.mark.developer("bandit")
 def test_bandit_is_really_asked(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(
         "import subprocess, pickle\n"

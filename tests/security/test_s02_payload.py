@@ -163,7 +163,7 @@ async def test_no_refusal_quotes_the_payload(queue: JobQueue, value: object) -> 
         ('"s3cret"', "must be a JSON object, in braces"),
         ("", "must be a JSON object"),
         ('{"a": ' + "[" * 64 + "]" * 64 + "}", "must nest at most 64 levels"),
-        ('{"a": ' + "[" * 100_000, "nests too deep"),
+        ('{"a": ' + "[" * 100_000, "must nest at most 64 levels"),
         ('{"a": "' + "s3cret" * 200_000 + '"}', f"must be at most {MAX_PAYLOAD_BYTES} bytes"),
         ('{"a": 1e400}', "must be a finite number"),
         ('{"a": "\\u0000"}', "must not hold NUL"),
@@ -209,6 +209,8 @@ FOREIGN: Final = {
     "5 MB": "jsonb_build_object('text', repeat('x', 5000000))",
     "5 MB of keys": "(SELECT jsonb_object_agg('key ' || n, n) FROM generate_series(1, 200000) AS n)",
     "depth 200": "('{\"text\": ' || repeat('[', 200) || repeat(']', 200) || '}')::jsonb",
+    "depth 64": "('{\"text\": \"x\", \"other\": ' || repeat('[', 63) || repeat(']', 63) || '}')::jsonb",
+    "depth 65": "('{\"text\": \"x\", \"other\": ' || repeat('[', 64) || repeat(']', 64) || '}')::jsonb",
     "depth 980": "('{\"text\": [1e5000,' || repeat('[', 980) || repeat(']', 980) || ']}')::jsonb",
     "depth 5000": "('{\"text\": ' || repeat('[', 5000) || repeat(']', 5000) || '}')::jsonb",
     "unknown depth": "('{\"text\": \"x\", \"other\": ' || repeat('[', 5000) || repeat(']', 5000) || '}')::jsonb",
@@ -222,7 +224,7 @@ FOREIGN: Final = {
     "huge priority": '\'{"text": "x", "priority": 1e100000}\'::jsonb',
     "odd priority": '\'{"text": "x", "priority": ["7"]}\'::jsonb',
 }
-READABLE: Final = frozenset({"5 MB", "huge number", "huge priority", "odd priority"})
+READABLE: Final = frozenset({"5 MB", "depth 64", "huge number", "huge priority", "odd priority"})
 """What the handler can be called with all the same."""
 
 

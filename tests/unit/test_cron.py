@@ -17,25 +17,26 @@ from hypothesis import strategies as st
 
 from jobplane import InvalidInputError
 from jobplane.cron import parse_cron
+from tests.support import LONG, SLACK
 
 ZONES = {
     "America/New_York": 2020,
     "Europe/Berlin": 2020,
     "Australia/Lord_Howe": 2020,  # half an hour
-    "America/Santiago": 2016,  # no midnight, and a law that changed
-    "America/Asuncion": 2014,  # as Santiago, and the end of it in 2024
-    "Pacific/Apia": 2008,  # 30 December 2011 never was
+    "America/Santiago": 2018,  # no midnight, and a law that changed in 2019
+    "America/Asuncion": 2023,  # as Santiago, and the end of it in 2024
+    "Pacific/Apia": 2011,  # 30 December 2011 never was
     "Asia/Kathmandu": 2020,  # 5:45, no changes
-    "Africa/Casablanca": 2017,  # four changes a year, around Ramadan
-    "Antarctica/Troll": 2018,  # two hours at once
+    "Africa/Casablanca": 2018,  # four changes a year, around Ramadan
+    "Antarctica/Troll": 2020,  # two hours at once
 }
-"""Ten years from each of these."""
+"""The year in which a walk begins. It takes two years, and in the long profile ten, of which these are the fifth and sixth."""
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Walk:
-    """Ten years of one zone, walked in quarters of an hour of real time: no zone changes its clocks within one."""
+    """The years of one zone, walked in quarters of an hour of real time: no zone changes its clocks within one."""
 
     quarters: list[list[tuple[datetime, datetime]]]
     """For each of the 96 quarters of a day: when it began, in UTC and on the clocks, each time it came."""
@@ -61,9 +62,9 @@ def walk(zone: str) -> Walk:
 
 
 def years(zone: str) -> tuple[datetime, datetime]:
-    """The ten years of a zone."""
-    begin = datetime(ZONES[zone], 1, 1, tzinfo=UTC)
-    return begin, begin.replace(year=begin.year + 10)
+    """Which time of a zone is looked at."""
+    first, last = (ZONES[zone] - 4, ZONES[zone] + 6) if LONG else (ZONES[zone], ZONES[zone] + 2)
+    return datetime(first, 1, 1, tzinfo=UTC), datetime(last, 1, 1, tzinfo=UTC)
 
 
 def expected(
@@ -102,8 +103,9 @@ def zone(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def all_days(year: int) -> Iterator[date]:
-    for ordinal in range(date(year - 1, 12, 1).toordinal(), date(year + 10, 2, 1).toordinal()):
+def all_days(zone: str) -> Iterator[date]:
+    begin, end = years(zone)
+    for ordinal in range(begin.toordinal() - 31, end.toordinal() + 31):
         yield date.fromordinal(ordinal)
 
 
@@ -118,7 +120,7 @@ def all_days(year: int) -> Iterator[date]:
         ("0 */2 * * *", [(hour, 0) for hour in range(0, 24, 2)], True),
     ],
 )
-def test_ten_years_are_those_of_a_walk_over_every_minute(
+def test_all_ticks_are_those_of_a_walk_over_every_minute(
     zone: str, text: str, wanted: list[tuple[int, int]], *, real: bool
 ) -> None:
     ticks = list(_until(text, zone, *years(zone)))
@@ -127,16 +129,15 @@ def test_ten_years_are_those_of_a_walk_over_every_minute(
 
 
 def test_rare_days_are_those_of_a_walk_over_every_minute(zone: str) -> None:
-    year = ZONES[zone]
     cases = {
-        "0 12 29 2 *": (12, {day for day in all_days(year) if (day.month, day.day) == (2, 29)}),
-        "0 0 31 * *": (0, {day for day in all_days(year) if day.day == 31}),
+        "0 12 29 2 *": (12, {day for day in all_days(zone) if (day.month, day.day) == (2, 29)}),
+        "0 0 31 * *": (0, {day for day in all_days(zone) if day.day == 31}),
         "0 4 L * *": (
             4,
-            {day for day in all_days(year) if day.day == calendar.monthrange(day.year, day.month)[1]},
+            {day for day in all_days(zone) if day.day == calendar.monthrange(day.year, day.month)[1]},
         ),
-        "0 6 13 * fri": (6, {day for day in all_days(year) if day.day == 13 or day.weekday() == 4}),
-        "0 6 */2 * mon": (6, {day for day in all_days(year) if day.day % 2 and day.weekday() == 0}),
+        "0 6 13 * fri": (6, {day for day in all_days(zone) if day.day == 13 or day.weekday() == 4}),
+        "0 6 */2 * mon": (6, {day for day in all_days(zone) if day.day % 2 and day.weekday() == 0}),
     }
     for text, (hour, days) in cases.items():
         ticks = list(_until(text, zone, *years(zone)))
@@ -215,7 +216,7 @@ def test_the_newest_ticks_of_a_long_time_are_found_without_walking_it() -> None:
         cron = parse_cron(text, "Europe/Berlin")
         began = time.process_time()
         newest = cron.newest(NEW_YEAR - timedelta(days=365 * 20), until, 100)
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < 1 * SLACK
         assert newest == sorted(newest)
         assert newest[-1] <= until
         following = cron.next(newest[-1])
@@ -309,7 +310,7 @@ _TEXT = st.one_of(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=6000 if LONG else 300)
 @given(text=_TEXT, zone=st.one_of(st.sampled_from(sorted(ZONES)), st.text(max_size=20)))
 @example("* 0-22 29 2 *", "Antarctica/Troll")
 @example("59 23 31 12 L", "Pacific/Apia")
@@ -327,7 +328,7 @@ def test_anything_is_an_expression_or_a_clear_error_and_never_slow(text: str, zo
         assert len(found) == 3
         assert all(tick > NEW_YEAR for tick in found)
         assert newest == sorted(set(newest))
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 1 * SLACK
 
 
 def test_the_calendar_ends_quietly() -> None:

@@ -117,3 +117,10 @@ def test_a_torn_line_and_lines_of_others_are_passed_over() -> None:
 )
 def test_no_line_makes_it_fail(lines: list[str]) -> None:
     read_journal(lines)
+
+
+@pytest.mark.parametrize("levels", [65, 5_000, 200_000])
+def test_a_line_that_nests_too_deep_is_ignored_as_a_torn_one_is(levels: int) -> None:
+    nested = "[" * levels + "]" * levels
+
+    assert read_journal([f'{{"event": "invoke", "call": "1-1", "more": {nested}}}']) == ((), ())

@@ -76,6 +76,19 @@ def test_one_hiccup_changes_nothing(clock: Clock) -> None:
     assert water.marks() == []
 
 
+def test_a_time_in_which_a_connection_was_opened_teaches_nothing(clock: Clock) -> None:
+    """Or a good claim would seem to take as long as that for the next tens of claims, and slow ones would look quick."""
+    water = LowWater(1.0)
+    water.claimed([], None, full=True, filled=False)
+
+    slow_down(water, job(1))
+    water.claimed([job(2)], None, full=False, filled=True)
+
+    assert water.marks() == [(0, mark(2))]
+    water.claimed([job(3)], None, full=True, filled=False)
+    assert water.marks() == [(0, mark(3))], "they are still slow, as far as anyone knows"
+
+
 def test_after_slow_claims_the_next_goes_on_behind_the_last_job_of_each_priority(clock: Clock) -> None:
     water = LowWater(1.0)
 

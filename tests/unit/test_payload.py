@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jobplane import InvalidInputError
 from jobplane.job import JSONValue
 from jobplane.limits import MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES
-from jobplane.payload import decode_json, decode_payload, encode_json, encode_payload
+from jobplane.payload import decode_json, decode_payload, encode_json, encode_payload, nests_too_deep
 
 
 @dataclass
@@ -151,6 +151,46 @@ def test_depth_beyond_the_interpreters_own_and_cycles_are_refused() -> None:
     for value in (_nested(100_000), cycle):
         with pytest.raises(InvalidInputError, match="must nest at most 64 levels"):
             encode_payload(value)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"]":', "}]")])
+@pytest.mark.parametrize("repeats", [1, 31, 32, 33, 64, 65, 300, 5_000, 100_000])
+def test_how_deep_text_nests_is_counted_and_rests_on_no_interpreter(
+    opening: str, closing: str, repeats: int
+) -> None:
+    text = f"{opening * repeats}1{closing * repeats}"
+    levels = repeats * (opening.count("[") + opening.count("{"))
+
+    assert nests_too_deep(text) is (levels > MAX_JSON_DEPTH)
+    assert nests_too_deep(text.encode()) is (levels > MAX_JSON_DEPTH)
+    assert nests_too_deep(opening * repeats) or repeats <= 2 * MAX_JSON_DEPTH, "torn text is measured too"
+
+
+@given(JSON.filter(lambda value: not isinstance(value, float)))
+def test_depth_is_that_of_the_value(value: JSONValue) -> None:
+    for levels in (MAX_JSON_DEPTH, MAX_JSON_DEPTH + 1):
+        wrapped = value
+        for _ in range(levels - _depth(value)):
+            wrapped = [']][[\\"', wrapped]
+        text = json.dumps(wrapped)
+
+        assert nests_too_deep(text) is (levels > MAX_JSON_DEPTH)
+
+
+def _depth(value: object) -> int:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if children is None else 1 + max(map(_depth, children), default=0)
+
+
+def test_what_nests_deeper_than_the_limit_reads_as_its_own_text_and_as_an_empty_payload() -> None:
+    """Whoever wrote the row; 64 levels, on every Python."""
+    deepest, deeper = ("[" * levels + "]" * levels for levels in (MAX_JSON_DEPTH, MAX_JSON_DEPTH + 1))
+
+    assert decode_json(deepest) == json.loads(deepest)
+    assert decode_json(deeper) == deeper
+    assert decode_json(text := "[" * 5_000 + "]" * 5_000) == text
+    assert decode_payload(f'{{"a": {deepest}}}') == {}
+    assert decode_payload(f'{{"a": {deepest[1:-1]}}}') == {"a": json.loads(deepest[1:-1])}
 
 
 def test_the_usual_values_travel_in_their_text_forms() -> None:

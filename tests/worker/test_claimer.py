@@ -9,9 +9,11 @@ from uuid import UUID
 from jobplane import JobQueue, JobStatus, Worker, new_job
 from jobplane.events import JobsClaimed, JobStarted, ServiceFailed
 from tests.factories import SQL, make_job, row_of
-from tests.support import Recorder, until
+from tests.support import SLACK, Recorder, until
 
 RARE_POLLS = {"poll_interval": 60}
+NOTIFIED = 0.2
+"""Seconds from the commit of a job to its start, at most, in an idle worker that listens."""
 
 
 async def test_an_idle_worker_starts_a_job_long_before_its_next_poll(
@@ -34,8 +36,7 @@ async def test_an_idle_worker_starts_a_job_long_before_its_next_poll(
             assert isinstance(started, float)
             delays.append(started - before)
 
-    assert max(delays) < 2
-    assert min(delays) < 0.2
+    assert max(delays) < NOTIFIED * SLACK
 
 
 async def test_a_plain_insert_without_notification_starts_within_the_poll_interval(
@@ -56,7 +57,7 @@ async def test_a_plain_insert_without_notification_starts_within_the_poll_interv
         delay = time.monotonic() - before
         await queue.wait(job_id, 10)
 
-    assert delay < 0.3 * 1.1 + 0.7
+    assert delay < 0.3 * 1.1 * SLACK
 
 
 async def test_the_sql_function_wakes_workers_at_the_callers_commit(

@@ -10,7 +10,7 @@ import pytest
 from jobplane import JobContext, JobQueue, JobStatus, Worker
 from jobplane.events import JobFinished
 from jobplane.retry import Fixed
-from tests.support import Recorder
+from tests.support import SLACK, Recorder
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def test_an_async_handler_that_hangs_is_timed_out_and_its_slot_is_free_aga
     (attempt,) = await queue.list_attempts(hung.id)
     assert (attempt.outcome, attempt.error_type) == ("timeout", "TimeoutError")
     assert any(" hang" in frame for frame in attempt.frames), "where it hung"
-    assert 0.3 <= recorder.of(JobFinished)[0].seconds < 1.3
+    assert 0.3 <= recorder.of(JobFinished)[0].seconds < 0.3 * SLACK
 
 
 async def test_a_synchronous_handler_that_hangs_is_timed_out_and_its_slot_and_thread_are_made_up_for(

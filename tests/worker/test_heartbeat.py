@@ -16,7 +16,7 @@ from jobplane.store.database import Database
 from jobplane.store.store import Store
 from tests.factories import SQL, make_job, row_of
 from tests.proxy import Proxy
-from tests.support import Recorder, until
+from tests.support import SLACK, Recorder, until
 
 LEASE = 2.0
 """Of the test profile, in seconds."""
@@ -165,9 +165,9 @@ async def test_a_worker_that_is_cut_off_stops_its_handlers_before_their_leases_e
         await recorder.wait_for(JobStarted)
         getattr(proxy, trouble)()
         before = time.monotonic()
-        await asyncio.wait_for(cut_off.wait(), LEASE)
+        await asyncio.wait_for(cut_off.wait(), LEASE * SLACK)
         async with make_worker(queue):
-            job = await queue.wait(made.id, LEASE + 0.5 + 0.2 + 1)
+            job = await queue.wait(made.id, (LEASE + 0.5 + 0.2) * SLACK)
             recovered = time.monotonic()
             await recorder.wait_for(JobLost)
             proxy.heal()
@@ -175,7 +175,7 @@ async def test_a_worker_that_is_cut_off_stops_its_handlers_before_their_leases_e
     (first, _, first_ended), (second, second_began, _) = spans
     assert (first, second, job.result) == (1, 2, 2)
     assert first_ended < second_began, "never two at once"
-    assert recovered - before < LEASE + 0.5 + 0.2 + 1
+    assert recovered - before < (LEASE + 0.5 + 0.2) * SLACK, "I7: lease, sweep, poll"
 
 
 async def test_a_worker_shows_itself_while_it_lives_and_leaves_no_trace_when_it_stops(

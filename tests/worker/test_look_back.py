@@ -1,10 +1,16 @@
-"""While a full claim takes its time, jobs behind the marks start all the same; what only it finds starts when it ends."""
+"""While a full claim takes its time, jobs behind the marks start all the same; what only it finds starts when it ends.
+
+Here full claims count as slow because the test says so. What makes them count as slow in production is the business of
+unit/test_low_water.py, and what that gains is measured by bench/micro/look_back.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -13,16 +19,21 @@ from jobplane import JobQueue, JobStatus, Worker
 from jobplane.events import ServiceFailed
 from jobplane.job import Claim
 from jobplane.store.store import Store
-from jobplane.worker.low_water import Mark
+from jobplane.worker import claimer
+from jobplane.worker.low_water import ClaimTimes, LowWater, Mark
 from tests.factories import SQL, make_job, row_of
 from tests.support import Recorder, until
 
-SLOW = 0.15
-"""Seconds that a full claim takes here, as under a snapshot that someone holds."""
+
+class AlwaysSlow(ClaimTimes):
+    """Full claims are slow, however long they take on this machine."""
+
+    def excess(self) -> float:
+        return math.inf
 
 
-class SlowFullClaims:
-    """The real claims; those that look at everything take long, and can be held up or fail."""
+class FullClaims:
+    """The real claims. Once the claimer has gone on behind its marks, full ones can be held up, and made to fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.went_on = False
@@ -31,7 +42,6 @@ class SlowFullClaims:
         self.fail = False
         self.let_go = asyncio.Event()
         self._claim = Store.claim
-        self._first = True
         owner = self
 
         async def claim(
@@ -46,30 +56,26 @@ class SlowFullClaims:
         ) -> list[Claim]:
             if beyond:
                 owner.went_on = True
-            else:
-                await owner._full()
+            elif owner.hold and owner.went_on:
+                await owner._held()
             return await owner._claim(store, queue, types, worker_id, lease, limit, beyond=beyond)
 
         monkeypatch.setattr(Store, "claim", claim)
 
-    async def _full(self) -> None:
-        if self._first:
-            self._first = False
-        elif self.hold and self.went_on:
-            self.held += 1
-            await self.let_go.wait()
-            if self.fail:
-                raise ConnectionResetError("the network went away")
-        else:
-            await asyncio.sleep(SLOW)
+    async def _held(self) -> None:
+        self.held += 1
+        await self.let_go.wait()
+        if self.fail:
+            raise ConnectionResetError("the network went away")
 
 
 @pytest.fixture
-def claims(monkeypatch: pytest.MonkeyPatch) -> SlowFullClaims:
-    return SlowFullClaims(monkeypatch)
+def claims(monkeypatch: pytest.MonkeyPatch) -> FullClaims:
+    monkeypatch.setattr(claimer, "LowWater", partial(LowWater, times=AlwaysSlow()))
+    return FullClaims(monkeypatch)
 
 
-async def _until_it_goes_on(queue: JobQueue, claims: SlowFullClaims) -> None:
+async def _until_it_goes_on(queue: JobQueue, claims: FullClaims) -> None:
     async def it_goes_on() -> bool:
         made = await queue.enqueue("work")
         await queue.wait(made.id, 10)
@@ -85,7 +91,7 @@ async def _until_it_goes_on(queue: JobQueue, claims: SlowFullClaims) -> None:
 
 
 async def test_jobs_start_while_a_full_claim_is_under_way(
-    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, claims: SlowFullClaims
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, claims: FullClaims
 ) -> None:
     @queue.task
     async def work() -> None: ...
@@ -105,7 +111,7 @@ async def test_jobs_start_while_a_full_claim_is_under_way(
 
 
 async def test_a_look_back_that_fails_says_so_and_the_next_finds_what_there_is(
-    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, claims: SlowFullClaims
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, claims: FullClaims
 ) -> None:
     @queue.task
     async def work() -> None: ...
@@ -124,7 +130,7 @@ async def test_a_look_back_that_fails_says_so_and_the_next_finds_what_there_is(
 
 
 async def test_what_a_look_back_brings_to_a_worker_that_stops_is_handed_back(
-    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, claims: SlowFullClaims
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, claims: FullClaims
 ) -> None:
     """I20: nothing waits for its lease after an orderly stop."""
 
@@ -145,7 +151,7 @@ async def test_what_a_look_back_brings_to_a_worker_that_stops_is_handed_back(
 
 
 async def test_a_lone_slot_is_never_given_twice(
-    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, claims: SlowFullClaims
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, claims: FullClaims
 ) -> None:
     """I16: what a look back may bring counts as taken."""
     running = most = 0

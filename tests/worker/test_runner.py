@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from jobplane import JobQueue, JobStatus, Worker, new_job
 from jobplane.events import JobFinished, JobStarted, LoopBlocked
-from tests.support import Recorder, until
+from tests.support import SLACK, Recorder, until
 
 
 async def test_handlers_that_never_wait_do_not_keep_deadlines_from_being_noticed(
@@ -32,7 +32,7 @@ async def test_handlers_that_never_wait_do_not_keep_deadlines_from_being_noticed
 
     order = [event.claim.id for event in recorder.of(JobFinished)]
     (timed_out,) = [event for event in recorder.of(JobFinished) if event.claim.id == hung.id]
-    assert timed_out.seconds < 1
+    assert timed_out.seconds < 0.3 * SLACK
     assert order.index(hung.id) < 1400, "in the middle of the flood"
     assert recorder.of(LoopBlocked) == []
 

@@ -10,6 +10,7 @@ import msgspec
 
 from jobplane.errors import ConfigurationError
 from jobplane.job import JobPayload
+from jobplane.payload import TOO_DEEP, nests_too_deep
 
 HANDLERS: Final = "control_plane"
 """The module of the example that holds the handlers."""
@@ -62,7 +63,10 @@ def example_folder() -> Path:
 def read_projects(path: Path) -> list[Project]:
     """The projects of a file. Raises ConfigurationError, which names the entry that is wrong."""
     try:
-        projects = msgspec.json.decode(path.read_bytes(), type=_File).projects
+        text = path.read_bytes()
+        if nests_too_deep(text):
+            raise ConfigurationError(f"{path} cannot be used as a list of projects: it {TOO_DEEP}")
+        projects = msgspec.json.decode(text, type=_File).projects
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigurationError(f"{path} cannot be used as a list of projects: {error}") from error
     if not projects:

@@ -21,6 +21,7 @@ from jobplane.errors import InvalidInputError, shown
 from jobplane.job import EnqueueJobResult, Job, JobPayload
 from jobplane.limits import as_timedelta
 from jobplane.options import JobQueueOptions
+from jobplane.payload import TOO_DEEP, nests_too_deep
 
 _LENGTH: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
 _UNITS: Final = {None: 1, "s": 1, "m": 60, "h": 3600}
@@ -142,22 +143,13 @@ def _options_of(**options: object) -> JobQueueOptions:
     return cast("JobQueueOptions", {name: value for name, value in options.items() if value is not None})
 
 
-def payload_of(text: str) -> JobPayload:
+def payload_of(given: str) -> JobPayload:
     """A payload as typed on a command line, in a file or on stdin. Raises InvalidInputError."""
-    source = "PAYLOAD"
+    text, source = _text_of(given)
+    if nests_too_deep(text):
+        raise InvalidInputError("PAYLOAD", _size_of(text), TOO_DEEP)
     try:
-        if text == "-":
-            text, source = sys.stdin.read(), "stdin"
-        elif text.startswith("@"):
-            source = text[1:]
-            text = Path(source).read_text(encoding="utf-8")
         document: object = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_refused)
-    except OSError as error:
-        raise InvalidInputError("PAYLOAD", source, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InvalidInputError("PAYLOAD", source, "must be UTF-8") from None
-    except RecursionError:
-        raise InvalidInputError("PAYLOAD", _size_of(text), "nests too deep") from None
     except ValueError as error:
         raise InvalidInputError(
             "PAYLOAD", _size_of(text), f"must be a JSON object ({error} in {source})"
@@ -165,6 +157,24 @@ def payload_of(text: str) -> JobPayload:
     if not isinstance(document, dict):
         raise InvalidInputError("PAYLOAD", _size_of(text), "must be a JSON object, in braces")
     return cast("JobPayload", document)
+
+
+def _text_of(given: str) -> tuple[str, str]:
+    """The text of a payload, and the name of the place that it is from."""
+    if given == "-":
+        place = "stdin"
+    elif given.startswith("@"):
+        place = given[1:]
+    else:
+        return given, "PAYLOAD"
+    try:
+        return sys.stdin.read() if given == "-" else Path(place).read_text(encoding="utf-8"), place
+    except UnicodeDecodeError:
+        raise InvalidInputError("PAYLOAD", place, "must be UTF-8") from None
+    except OSError as error:
+        raise InvalidInputError("PAYLOAD", place, f"cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the path, a closed stdin
+        raise InvalidInputError("PAYLOAD", place, f"cannot be read: {error}") from None
 
 
 def _size_of(text: str) -> str:

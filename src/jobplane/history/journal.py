@@ -27,6 +27,7 @@ from typing import Final, TypeAlias, cast
 from uuid import UUID
 
 from jobplane.history.record import Call, CallOutcome, Execution, ExecutionEvent
+from jobplane.payload import nests_too_deep
 
 Calls: TypeAlias = tuple[Call, ...]
 Executions: TypeAlias = tuple[Execution, ...]
@@ -60,6 +61,8 @@ def read_journal(lines: Iterable[str]) -> tuple[Calls, Executions]:
 
 
 def _entry_of(line: str) -> _Entry | None:
+    if nests_too_deep(line):
+        return None
     try:
         entry: object = json.loads(line)
     except ValueError:

@@ -26,6 +26,11 @@ class Lane:
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._unconfirmed: list[str] = []
 
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is open, as far as this side knows; if not, the next statement opens one."""
+        return self._connection is not None and not self._connection.is_closed()
+
     async def fetch(self, statement: Statement, args: Mapping[str, SQLValue]) -> list[asyncpg.Record]:
         """As Database.fetch."""
         values = statement.positions(args)

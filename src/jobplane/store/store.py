@@ -81,6 +81,11 @@ class Store:
         self._complete_epoch = database.statement("job/complete_epoch", verb="job/complete")
         self._finish = database.statement("job/finish")
 
+    @property
+    def connected(self) -> bool:
+        """Whether the time that the next statement takes is its own: no connection has to be opened for it first."""
+        return not isinstance(self._over, Lane) or self._over.connected
+
     async def claim(
         self,
         queue: str,

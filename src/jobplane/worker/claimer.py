@@ -159,16 +159,21 @@ class Claimer(Service):
             asked -= self._look_back.asked
             if not asked:
                 return [], False
-        began = time.monotonic()
-        claims = await self._claim_over(self._store, beyond, asked)
+        claims, seconds = await self._claim_over(self._store, beyond, asked)
         filled = len(claims) == asked
-        self._low_water.claimed(claims, time.monotonic() - began, full=not beyond, filled=filled)
+        self._low_water.claimed(claims, seconds, full=not beyond, filled=filled)
         return claims, filled
 
-    async def _claim_over(self, store: Store, beyond: Sequence[tuple[int, Mark]], asked: int) -> list[Claim]:
-        return await store.claim(
+    async def _claim_over(
+        self, store: Store, beyond: Sequence[tuple[int, Mark]], asked: int
+    ) -> tuple[list[Claim], float | None]:
+        # Opening a connection takes many times as long as a claim, and would pass for a claim that is slow.
+        measured = store.connected
+        began = time.monotonic()
+        claims = await store.claim(
             self._slots.name, self._types, self._worker_id, self._lease, asked, beyond=beyond
         )
+        return claims, time.monotonic() - began if measured else None
 
     def _was_closed(self) -> bool:
         return self.closed

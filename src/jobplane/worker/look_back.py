@@ -7,7 +7,6 @@ longer, and nobody should wait for it but the few jobs that only it finds.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 from jobplane.events import Events, ServiceFailed
@@ -20,7 +19,7 @@ class LookBack:
 
     Args:
         name: of the claimer, for events.
-        claim: a full claim of up to so many jobs.
+        claim: a full claim of up to so many jobs; returns them and how many seconds it took, None if not known.
         hand_over: called with what it brought, in the end also where that is nothing.
         low_water: whose marks it checks.
     """
@@ -28,7 +27,7 @@ class LookBack:
     def __init__(
         self,
         name: str,
-        claim: Callable[[int], Awaitable[list[Claim]]],
+        claim: Callable[[int], Awaitable[tuple[list[Claim], float | None]]],
         hand_over: Callable[[list[Claim]], None],
         low_water: LowWater,
         events: Events,
@@ -66,15 +65,14 @@ class LookBack:
 
     async def _look(self, asked: int) -> None:
         claims: list[Claim] = []
-        began = time.monotonic()
         try:
-            claims = await self._claim(asked)
+            claims, seconds = await self._claim(asked)
         except Exception as error:  # noqa: BLE001 - reported as an event; the next look is due as ever
             pause = self._low_water.look_failed()
             self._events.emit(ServiceFailed(self._name, error, pause))
         else:
             filled = len(claims) == asked
-            self._low_water.claimed(claims, time.monotonic() - began, full=True, filled=filled)
+            self._low_water.claimed(claims, seconds, full=True, filled=filled)
         finally:
             self._task, self.asked = None, 0
         self._hand_over(claims)

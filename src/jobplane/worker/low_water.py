@@ -32,18 +32,43 @@ MOST_PRIORITIES: Final = 32
 Mark = tuple[datetime, UUID]
 
 
+class ClaimTimes:
+    """Learns from how long claims take whether full ones are slow."""
+
+    def __init__(self) -> None:
+        self._good: float | None = None
+        """Seconds of a claim that walks over nothing: as those behind the marks, and as full ones on good days."""
+        self._last = self._before = 0.0
+        """What the last two full claims took beyond a good one, in seconds."""
+
+    def learn(self, seconds: float, jobs: int, *, full: bool) -> None:
+        """A claim took so long and brought so many jobs."""
+        seconds -= PER_JOB * jobs
+        if self._good is None:
+            self._good = seconds
+        elif not full or seconds < self._good:
+            self._good += SMOOTHING * (seconds - self._good)
+        if full:
+            self._before, self._last = self._last, seconds - self._good
+
+    def excess(self) -> float:
+        """Seconds that a full claim takes beyond a good one; 0 where going on behind marks would save nothing."""
+        # Twice in a row: once may have been a hiccup of the disk or of the network.
+        excess = min(self._before, self._last)
+        return 0.0 if excess < max(WORTHWHILE, self._good or 0.0) else excess
+
+
 class LowWater:
     """The marks of one queue in one worker.
 
     Args:
         poll_interval: in seconds; nothing is passed over for longer.
+        times: what decides whether full claims are slow. Default: a new ClaimTimes.
     """
 
-    def __init__(self, poll_interval: float) -> None:
+    def __init__(self, poll_interval: float, times: ClaimTimes | None = None) -> None:
         self._longest = min(poll_interval, LONGEST)
-        self._good: float | None = None
-        """Seconds of a claim that walks over nothing: as those behind the marks, and as full ones on good days."""
-        self._excess = 0.0
+        self._times = times or ClaimTimes()
         self._marks: dict[int, Mark] = {}
         self._full_due = 0.0
 
@@ -68,25 +93,20 @@ class LowWater:
         """How long marks still hold; infinity when there are none, as the last claim has seen everything."""
         return max(self._full_due - time.monotonic(), 0.0) if self._marks else float("inf")
 
-    def claimed(self, claims: Sequence[Claim], seconds: float, *, full: bool, filled: bool) -> None:
+    def claimed(self, claims: Sequence[Claim], seconds: float | None, *, full: bool, filled: bool) -> None:
         """Learn from a claim.
 
         Args:
             claims: what it brought, in claim order.
-            seconds: how long it took.
+            seconds: how long it took; None where other work is in that time, such as opening the connection.
             full: whether it looked at everything.
             filled: whether it brought as many as it was asked for, so that there may be more.
         """
-        seconds -= PER_JOB * len(claims)
-        if self._good is None:
-            self._good = seconds
-        elif not full or seconds < self._good:
-            self._good += SMOOTHING * (seconds - self._good)
+        if seconds is not None:
+            self._times.learn(seconds, len(claims), full=full)
         if full:
-            # Twice in a row: once may have been a hiccup of the disk or of the network.
-            before, self._excess = self._excess, seconds - self._good
-            excess = min(before, self._excess)
-            if excess < max(WORTHWHILE, self._good):
+            excess = self._times.excess()
+            if not excess:
                 self._marks.clear()
                 return
             self._full_due = time.monotonic() + min(SHARE * excess, self._longest)

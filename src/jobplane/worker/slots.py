@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import Enum
 from typing import Final
 from uuid import UUID
@@ -90,6 +90,14 @@ class QueueSlots:
         self.waiting.extend(claims)
         for _ in range(min(len(claims), len(self.idle))):
             _settle(self.idle.popleft())
+
+    def take_waiting(self, wanted: Collection[tuple[UUID, int]]) -> list[Claim]:
+        """Take out the waiting claims of these job ids and epochs."""
+        taken: list[Claim] = []
+        for _ in range(len(self.waiting)):
+            claim = self.waiting.popleft()
+            (taken if (claim.id, claim.epoch) in wanted else self.waiting).append(claim)
+        return taken
 
     def count_finished(self) -> None:
         """One more job is done."""

@@ -15,6 +15,8 @@
 | JobsPruned         | old finished jobs were deleted                               |
 | ScheduleTicked     | a tick of a schedule was made, and its job with it           |
 | LoopBlocked        | a handler kept the event loop from running                   |
+| ListeningPaused    | too many notifications: the worker polls instead for a while |
+| ListeningResumed   | notifications are bearable again, and wake the worker        |
 | ServiceFailed      | a service met an error and will try again                    |
 | DatabaseRecovered  | a service works again after errors                           |
 """
@@ -116,6 +118,20 @@ class ScheduleTicked(Event):
 class LoopBlocked(Event):
     seconds: float
     types: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningPaused(Event):
+    words_per_second: int
+    """How many notifications a worker takes at most."""
+    poll_interval: float
+    """Seconds between two looks for jobs meanwhile, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningResumed(Event):
+    seconds: float
+    """How long notifications were not heard."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ BY_ID: dict[str, dict[str, SQLValue]] = {
     },
     "job/renew": {"ids": RUNNING, "epochs": ONES, "lease": 45.0},
     "job/progress": {"ids": RUNNING, "epochs": ONES, "reports": ["{}"] * BATCH},
-    "job/cancel_requested": {"ids": RUNNING},
+    "job/cancel_requested": {"ids": RUNNING, "epochs": ONES},
 }
 
 in_each_mode = pytest.mark.parametrize("mode", ["custom", "generic"])

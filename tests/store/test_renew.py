@@ -153,4 +153,16 @@ async def test_which_jobs_someone_wants_cancelled(store: Store, sql: SQL) -> Non
     unwanted = await make_job(sql, JobStatus.RUNNING, cancel_requested_at=timedelta(0))
     claims = [await claim_of(sql, wanted), await claim_of(sql, unwanted)]
 
-    assert await store.cancel_requested(claims) == [unwanted]
+    assert await store.cancel_requested(claims) == [(unwanted, 1)]
+
+
+async def test_a_request_counts_for_the_claim_that_runs_and_for_no_other(store: Store, sql: SQL) -> None:
+    """I10: whoever asks about an earlier claim of the job, or about one that has ended, learns nothing of this one."""
+    asked_for = await make_job(sql, JobStatus.RUNNING, cancel_requested_at=timedelta(0))
+    ended = await make_job(sql, JobStatus.CANCELLED, cancel_requested_at=timedelta(0))
+    current, of_ended = await claim_of(sql, asked_for), await claim_of(sql, ended)
+    earlier = await claim_of(sql, asked_for)
+    earlier.epoch -= 1
+
+    assert await store.cancel_requested([current, of_ended, earlier]) == [(asked_for, current.epoch)]
+    assert await store.cancel_requested([of_ended, earlier]) == []

@@ -51,7 +51,7 @@ WAIT_MOST: Final = 0.5
 
 
 def wake(words: Iterable[str], schema: str) -> Steps[None]:
-    """Tell the workers of some queues to look, or hand them words such as cancel:<id>."""
+    """Send the words of wake-ups (jobplane.wakeups) to the workers."""
     for word in words:
         yield Query("wake/notify", {"channel": channel(schema), "word": word})
 

@@ -22,6 +22,7 @@ from jobplane.options import JobQueueOptions, ScheduleOptions, new_job, with_def
 from jobplane.settings import DatabaseSettings, resolve
 from jobplane.task import Registry
 from jobplane.tenant import of_tenant, with_tenant
+from jobplane.wakeups import Cancel, LimitChanged
 
 T = TypeVar("T")
 
@@ -244,7 +245,7 @@ class JobQueue(AsyncScheduling):
         """
         result = await self._run(ops.cancel(job_id))
         if result is CancelResult.REQUESTED:
-            self._wake(f"cancel:{job_id}")
+            self._wake(Cancel(job_id).word)
         return result
 
     async def pause_queue(self, name: str) -> None:
@@ -263,7 +264,7 @@ class JobQueue(AsyncScheduling):
         on in any case. Raises InvalidInputError for anything but 1 to 100,000.
         """
         await self._run(ops.limit_queue(name, max_running))
-        self._wake(f"limit:{name}")
+        self._wake(LimitChanged(name).word)
 
     # -- life ----------------------------------------------------------------------------------------
 

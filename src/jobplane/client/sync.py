@@ -25,6 +25,7 @@ from jobplane.store.adapters import sync_runner
 from jobplane.store.bulk import CHUNK
 from jobplane.store.rows import Row
 from jobplane.tenant import of_tenant, with_tenant
+from jobplane.wakeups import Cancel, LimitChanged
 
 if TYPE_CHECKING:
     from jobplane.store.sync import SyncDatabase
@@ -167,7 +168,7 @@ class SyncJobQueue(SyncScheduling):
         """A pending job never starts; a running one is told to stop; see JobQueue.cancel."""
         result = self._run(ops.cancel(job_id))
         if result is CancelResult.REQUESTED:
-            self._wake(f"cancel:{job_id}")
+            self._wake(Cancel(job_id).word)
         return result
 
     def pause_queue(self, name: str) -> None:
@@ -182,7 +183,7 @@ class SyncJobQueue(SyncScheduling):
     def limit_queue(self, name: str, max_running: int | None) -> None:
         """Let at most so many jobs of a queue run at once, over all workers; see JobQueue.limit_queue."""
         self._run(ops.limit_queue(name, max_running))
-        self._wake(f"limit:{name}")
+        self._wake(LimitChanged(name).word)
 
     def close(self) -> None:
         """Close all connections. Using the queue again opens new ones."""

@@ -6,10 +6,11 @@
 | JobsClaimed                    | DEBUG   | how many from which queue                                        |
 | JobStarted, JobsReported       | DEBUG   | which                                                            |
 | JobLost, LoopBlocked           | WARNING | why; which types were running                                    |
+| ListeningPaused                | WARNING | what it means, and what to look at                               |
 | JobSetApart                    | WARNING | which, and how many workers died with it                         |
 | ServiceFailed                  | WARNING | which service, the error, when it tries again; repeats are DEBUG |
 | JobsRescued, JobsPruned        | INFO    | how many                                                         |
-| WorkerStarted, -Stopping, -Stopped, DatabaseRecovered | INFO | what the event holds                             |
+| WorkerStarted, -Stopping, -Stopped, DatabaseRecovered, ListeningResumed | INFO | what the event holds           |
 
 Never a payload, a result or the message of a handler's error: those may hold secrets, and are kept with the job.
 """
@@ -33,6 +34,8 @@ from jobplane.events import (
     JobsReported,
     JobsRescued,
     JobStarted,
+    ListeningPaused,
+    ListeningResumed,
     LoopBlocked,
     ScheduleTicked,
     ServiceFailed,
@@ -83,9 +86,11 @@ class LogSubscriber:
             events.subscribe(WorkerStopping, self._worker_stopping)
             events.subscribe(WorkerStopped, self._worker_stopped)
             events.subscribe(DatabaseRecovered, self._recovered)
+            events.subscribe(ListeningResumed, self._listening_resumed)
         events.subscribe(JobLost, self._job_lost)
         events.subscribe(JobSetApart, self._job_set_apart)
         events.subscribe(LoopBlocked, self._loop_blocked)
+        events.subscribe(ListeningPaused, self._listening_paused)
         events.subscribe(ServiceFailed, self._service_failed)
 
     # -- jobs ----------------------------------------------------------------------------------------
@@ -211,6 +216,23 @@ class LogSubscriber:
             event.seconds,
             ", ".join(event.types) or "nothing",
             extra={"event": "LoopBlocked"},
+        )
+
+    def _listening_paused(self, event: ListeningPaused) -> None:
+        logger.warning(
+            "more than %d notifications a second arrive: this worker stops listening for a while and looks for jobs "
+            "every %g s. Any role that may connect can send them: look for NOTIFY or pg_notify in pg_stat_activity, "
+            "and revoke CONNECT from roles that do not need this database",
+            event.words_per_second,
+            event.poll_interval,
+            extra={"event": "ListeningPaused"},
+        )
+
+    def _listening_resumed(self, event: ListeningResumed) -> None:
+        logger.info(
+            "notifications wake this worker again, after %.0f s without",
+            event.seconds,
+            extra={"event": "ListeningResumed"},
         )
 
     def _service_failed(self, event: ServiceFailed) -> None:

@@ -23,6 +23,7 @@ from jobplane.store.lane import Lane
 from jobplane.store.limited import LimitedQueues
 from jobplane.store.owners import pruning
 from jobplane.store.rows import as_uuid, claims_of
+from jobplane.wakeups import Wake
 
 _id = attrgetter("id")
 
@@ -194,11 +195,13 @@ class Store:
         )
         return [LeaseReport(row[0], row[1], row[2], row[3], row[4]) for row in rows]
 
-    async def cancel_requested(self, claims: Sequence[Claim]) -> list[UUID]:
-        """Which of these jobs someone wants cancelled."""
-        args: dict[str, SQLValue] = {"ids": [claim.id for claim in claims]}
-        rows = await self._over.fetch(self.database.statement("job/cancel_requested"), args)
-        return [row[0] for row in rows]
+    async def cancel_requested(self, claims: Sequence[Claim]) -> list[tuple[UUID, int]]:
+        """Which of these claims someone wants cancelled, as job id and epoch; only while they run."""
+        rows = await self._over.fetch(
+            self.database.statement("job/cancel_requested"),
+            {"ids": [claim.id for claim in claims], "epochs": [claim.epoch for claim in claims]},
+        )
+        return [(row[0], row[1]) for row in rows]
 
     async def progress(self, reports: Sequence[tuple[Claim, str]]) -> set[UUID]:
         """Keep what handlers last said of how far they are; returns the ids of rows that someone had locked."""
@@ -272,11 +275,11 @@ class Store:
         """Remove the rows of workers not heard of for so long."""
         await self._over.fetch(self.database.statement("worker/forget"), {"after": after.total_seconds()})
 
-    async def notify(self, word: str) -> None:
-        """Wake the workers of a queue, or hand them a word."""
+    async def notify(self, queue: str) -> None:
+        """Wake the workers of a queue."""
         await self._over.fetch(
             self.database.statement("wake/notify"),
-            {"channel": channel(self.database.settings.schema), "word": word},
+            {"channel": channel(self.database.settings.schema), "word": Wake(queue).word},
         )
 
 

@@ -46,7 +46,7 @@ class Claimer(Service):
         self._worker_id = worker_id
         self._types = list(types)
         self._lease = settings.lease
-        self._poll = settings.poll_interval.total_seconds()
+        self._poll = self._calm_poll = settings.poll_interval.total_seconds()
         self._prefetch = settings.prefetch.total_seconds()
         self._limit = QueueLimit(slots.name, self._types, worker_id, settings.lease, self._poll, store)
         self._may_have_more = True
@@ -68,6 +68,11 @@ class Claimer(Service):
     def limit_changed(self) -> None:
         """Someone set or lifted the queue's limit, or may have."""
         self._limit.changed()
+        self.something_new()
+
+    def poll_every(self, seconds: float | None) -> None:
+        """Look at least this often, while nothing can wake this claimer; None: as the settings say."""
+        self._poll = self._calm_poll if seconds is None else min(seconds, self._calm_poll)
         self.something_new()
 
     def slot_freed(self) -> None:

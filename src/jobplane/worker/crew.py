@@ -14,9 +14,8 @@ from uuid import UUID
 
 from jobplane.errors import DatabaseError
 from jobplane.events import Events, JobLost
-from jobplane.failure import ErrorReport
 from jobplane.job import Claim
-from jobplane.outcome import Cancelled, Released
+from jobplane.outcome import Released
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.store.connecting import session_name
 from jobplane.store.database import Database
@@ -27,6 +26,7 @@ from jobplane.store.session import WORKER_SESSION
 from jobplane.store.store import Store, WorkerCard
 from jobplane.task import Registry
 from jobplane.version import __version__
+from jobplane.worker.cancellations import Cancellations
 from jobplane.worker.claimer import Claimer
 from jobplane.worker.ears import Ears
 from jobplane.worker.executor import Executor
@@ -89,6 +89,7 @@ class Crew:
         self._solitude = Solitude(
             self._slots, self._inbox, settings, self._is_claiming, self._wake_claimers, events
         )
+        self._cancellations = Cancellations(self._slots, self._solitude, self._inbox, self._store, events)
         self._claimers = {
             slots.name: Claimer(
                 slots,
@@ -138,6 +139,7 @@ class Crew:
             ),
             self._progress,
             self._solitude,
+            self._cancellations,
             Watchdog(self._slots, settings.lease, self._loop_runs, events),
             *self._ears(),
             Rescuer(self._store, settings, worker_id, events),
@@ -190,7 +192,7 @@ class Crew:
         # Where only a pooler is known, there is nothing to listen on: jobs are found by polling.
         if past_pooler(self._database.settings) is None:
             return []
-        return [Ears(self._database, self._claimers, self._cancel, self._events)]
+        return [Ears(self._database, self._claimers, self._cancellations.hint, self._events)]
 
     def _store_of_its_own(self) -> Store:
         # Who sends one statement after the other keeps a connection instead of asking the pool each time.
@@ -260,8 +262,8 @@ class Crew:
     def _lost_from_thread(self, job_id: UUID, epoch: int) -> None:
         self._loop.call_soon_threadsafe(self._lose, job_id, epoch)
 
-    def _cancel_from_thread(self, job_id: UUID) -> None:
-        self._loop.call_soon_threadsafe(self._cancel, job_id)
+    def _cancel_from_thread(self, requested: Sequence[tuple[UUID, int]]) -> None:
+        self._loop.call_soon_threadsafe(self._cancellations.stop_claims, requested)
 
     def _lose(self, job_id: UUID, epoch: int) -> None:
         self._solitude.lose(job_id, epoch)
@@ -272,12 +274,3 @@ class Crew:
             for claim in [claim for claim in slots.waiting if claim.id == job_id and claim.epoch == epoch]:
                 slots.waiting.remove(claim)
                 self._events.emit(JobLost(claim, "it was taken back before it started"))
-
-    def _cancel(self, job_id: UUID) -> None:
-        self._solitude.cancel(job_id)
-        for slots in self._slots:
-            if (running := slots.running.get(job_id)) is not None:
-                running.stop(StopReason.CANCELLED)
-            for claim in [claim for claim in slots.waiting if claim.id == job_id]:
-                slots.waiting.remove(claim)
-                self._inbox.put(claim, Cancelled(ErrorReport("Cancelled", "cancelled before it started")))

@@ -10,7 +10,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -38,7 +38,7 @@ class Heartbeat:
         card: what to say of this worker.
         held: the claims of this worker, at this moment.
         lost: called with the id of a job that is no longer ours; in the heartbeat's thread.
-        cancel_requested: called with the id of a job that someone wants stopped; in the heartbeat's thread.
+        cancel_requested: called with id and epoch of the claims that someone wants stopped; in the heartbeat's thread.
         events: where to report failures.
     """
 
@@ -49,7 +49,7 @@ class Heartbeat:
         card: WorkerCard,
         held: Callable[[], Iterable[Claim]],
         lost: Callable[[UUID, int], None],
-        cancel_requested: Callable[[UUID], None],
+        cancel_requested: Callable[[Sequence[tuple[UUID, int]]], None],
         events: Events,
     ) -> None:
         self._database = database
@@ -120,9 +120,8 @@ class Heartbeat:
         for start in range(0, len(held), RENEW_BATCH):
             old, fresh = self._parted(held[start : start + RENEW_BATCH])
             skipped |= await self._renew(store, old)
-            if fresh:
-                for job_id in await store.cancel_requested(fresh):
-                    self._cancel_requested(job_id)
+            if fresh and (requested := await store.cancel_requested(fresh)):
+                self._cancel_requested(requested)
         await store.beat(self._card, len(held))
         pause = self._interval / 4 if skipped else self._interval
         return max(pause - (time.monotonic() - began), 0.01)
@@ -141,6 +140,9 @@ class Heartbeat:
         reports = {(report.id, report.epoch): report for report in await store.renew(claims, self._lease)}
         for claim in claims:
             self._heed(claim, reports.get((claim.id, claim.epoch)), sent)
+        requested = [key for key, report in reports.items() if report.ours and report.cancel_requested]
+        if requested:
+            self._cancel_requested(requested)
         return any(report.ours and not report.renewed for report in reports.values())
 
     def _heed(self, claim: Claim, report: LeaseReport | None, sent: float) -> None:
@@ -149,8 +151,6 @@ class Heartbeat:
             return
         if report.renewed:
             claim.lease_ends = sent + self._lease.total_seconds()
-        if report.cancel_requested:
-            self._cancel_requested(claim.id)
 
     def _watch_loop(self, *, warned: bool) -> bool:
         silent = time.monotonic() - self.loop_seen_at

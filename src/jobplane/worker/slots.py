@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 from enum import Enum
 from typing import Final
@@ -101,6 +101,14 @@ class QueueSlots:
         self.waiting.extend(claims)
         if self.on_put is not None:
             self.on_put()
+
+    def take_waiting(self, wanted: Collection[tuple[UUID, int]]) -> list[Claim]:
+        """Take out the waiting claims of these job ids and epochs."""
+        taken: list[Claim] = []
+        for _ in range(len(self.waiting)):
+            claim = self.waiting.popleft()
+            (taken if (claim.id, claim.epoch) in wanted else self.waiting).append(claim)
+        return taken
 
     def count_finished(self) -> None:
         """One more job is done."""

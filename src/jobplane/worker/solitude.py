@@ -87,9 +87,10 @@ class Solitude(Service):
             self._events.emit(JobLost(apart, "it was taken back before it started"))
             self._end()
 
-    def cancel(self, job_id: UUID) -> None:
+    def cancel(self, job_id: UUID, epoch: int) -> None:
         """Someone wants it stopped."""
-        if self._apart is not None and self._apart.id == job_id:
+        apart = self._apart
+        if apart is not None and apart.id == job_id and apart.epoch == epoch:
             self._hand_back(Cancelled(ErrorReport("Cancelled", "cancelled before it started")))
 
     def hand_back(self) -> int:

@@ -215,12 +215,13 @@ async def test_no_canary_leaves_payload_and_result(
     jobs.append(await queue.wait(crashing.id, 30))
     queries += await _queries(sql)
     commands = [
-        await cli.process(*command, **variables)
+        await cli.run(*command, **variables)
         for command in (
             ["jobs", "list"], ["jobs", "list", "--json"], ["queues", "list"], ["workers", "list"], ["doctor"], ["doctor", "--json"],
             ["migrate", "status"], *(["jobs", "show", str(job.id)] for job in jobs), ["jobs", "show", str(jobs[1].id), "--json"],
         )
     ]  # fmt: skip
+    commands.append(await cli.process("jobs", "list", "--json", **variables))  # what else a process says
     await workers[1].stop()
     logs = "\n".join(line for worker in workers for line in worker.lines())
 

@@ -10,7 +10,7 @@ from jobplane import JobContext, JobQueue, JobStatus, Worker
 from jobplane.events import JobsPruned, JobsRescued
 from jobplane.sql import load
 from tests.factories import SQL, attempts_of, count_jobs, make_job, row_of
-from tests.support import Recorder, until
+from tests.support import SLACK, Recorder, until
 
 EXPIRED = timedelta(seconds=-1)
 DAY = timedelta(days=1)
@@ -229,8 +229,11 @@ async def test_nothing_is_rescued_while_heartbeats_and_sweeps_race(
 
     for _ in range(20):
         await work.enqueue()
-    # The shortest lease that three heartbeats allow, and sweeps as often as can be.
-    workers = [make_worker(queue, heartbeat_interval=0.2, lease=0.6, sweep_interval=0.05) for _ in range(2)]
+    # A lease of three heartbeats, for a worker that is given the processor in time, and sweeps as often as can be.
+    workers = [
+        make_worker(queue, heartbeat_interval=0.2, lease=3 * 0.2 * SLACK, sweep_interval=0.05)
+        for _ in range(2)
+    ]
 
     async with workers[0], workers[1]:
         await until(lambda: _renewed_often(sql), timeout=10)

@@ -6,6 +6,7 @@
 | JobsClaimed                    | DEBUG   | how many from which queue                                        |
 | JobStarted, JobsReported       | DEBUG   | which                                                            |
 | JobLost, LoopBlocked           | WARNING | why; which types were running                                    |
+| ResultNotStored                | WARNING | which, and the rule that its result breaks                       |
 | JobSetApart                    | WARNING | which, and how many workers died with it                         |
 | ServiceFailed                  | WARNING | which service, the error, when it tries again; repeats are DEBUG |
 | JobsRescued, JobsPruned        | INFO    | how many                                                         |
@@ -34,6 +35,7 @@ from jobplane.events import (
     JobsRescued,
     JobStarted,
     LoopBlocked,
+    ResultNotStored,
     ScheduleTicked,
     ServiceFailed,
     WorkerStarted,
@@ -85,6 +87,7 @@ class LogSubscriber:
             events.subscribe(DatabaseRecovered, self._recovered)
         events.subscribe(JobLost, self._job_lost)
         events.subscribe(JobSetApart, self._job_set_apart)
+        events.subscribe(ResultNotStored, self._result_not_stored)
         events.subscribe(LoopBlocked, self._loop_blocked)
         events.subscribe(ServiceFailed, self._service_failed)
 
@@ -157,6 +160,16 @@ class LogSubscriber:
             claim.id,
             claim.crashes,
             extra=_about(claim, "JobSetApart"),
+        )
+
+    def _result_not_stored(self, event: ResultNotStored) -> None:
+        claim = event.claim
+        logger.warning(
+            "%s %s completed, but its result was not stored: %s",
+            claim.type,
+            claim.id,
+            event.reason,
+            extra=_about(claim, "ResultNotStored"),
         )
 
     def _jobs_rescued(self, event: JobsRescued) -> None:

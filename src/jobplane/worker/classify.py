@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import timedelta
 
 from jobplane.errors import InvalidArgumentsError, InvalidInputError
@@ -22,7 +23,7 @@ from jobplane.outcome import (
     Snooze,
     Snoozed,
 )
-from jobplane.payload import encode_json
+from jobplane.payload import encode_bounded
 from jobplane.retry import DEFAULT_RETRY, RetryPolicy, decode_policy
 from jobplane.task import AnyTask
 from jobplane.worker.slots import Running, StopReason
@@ -55,8 +56,15 @@ def decided(result: object, running: Running, task: AnyTask) -> Outcome:
         case Retry(delay=delay, reason=reason):
             report = ErrorReport("Retry", message_of(str(reason)))
             return _again(running.claim, report, _checked(delay))
+        case _ if unfinished(result):
+            raise TypeError(f"the handler returned a {type(result).__name__}, which nothing has run")
         case _:
             return _completed(result) if task.settings.store_result else _DONE
+
+
+def unfinished(result: object) -> bool:
+    """Whether a handler returned work that is still to be done, which must never be taken for its result."""
+    return inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result)
 
 
 def failed(error: BaseException, claim: Claim, task: AnyTask) -> Outcome:
@@ -124,8 +132,11 @@ def _checked(delay: object) -> timedelta:
 
 
 def _completed(result: object) -> Outcome:
+    # The work is done and its effects stand: a result that cannot be stored takes nothing away from that, and running the
+    # job again would not make it storable. Whatever the class of a result raises while it is written counts as such.
     try:
-        return Completed(encode_json("result", result, MAX_RESULT_BYTES))
+        return Completed(encode_bounded("result", result, MAX_RESULT_BYTES))
     except InvalidInputError as error:
-        # The work is done and its effects stand: running it again would not make the result storable.
-        return Failed(report_of(error))
+        return Completed.without_result(message_of(str(error)))
+    except Exception as error:  # noqa: BLE001 - see above
+        return Completed.without_result(f"writing it as JSON raised {report_of(error).type}")

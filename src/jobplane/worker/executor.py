@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 from uuid import UUID
 
 from jobplane.context import JobCancelledError, JobContext, current_job_id
-from jobplane.events import Events, JobFinished, JobLost, JobStarted
+from jobplane.events import Events, JobFinished, JobLost, JobStarted, ResultNotStored
 from jobplane.job import Claim
 from jobplane.outcome import (
     Completed,
@@ -80,6 +80,8 @@ class Executor:
         try:
             result = await self._call(task, running)
             outcome = decided(result, running, task)
+            if isinstance(outcome, Completed) and outcome.not_stored is not None:
+                self._events.emit(ResultNotStored(claim, outcome.not_stored.message))
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome (I19)
             if running.stop_reason is not None and isinstance(
                 error, asyncio.CancelledError | JobCancelledError

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from jobplane.errors import InvalidInputError, JobplaneError
 from jobplane.job import Claim, Job, JobStatus, JSONValue, tags_of
-from jobplane.payload import decode_json, decode_payload, encode_json
+from jobplane.payload import decode_json, decode_payload, encode_bounded
 
 MAX_PROGRESS_BYTES: Final = 4096
 _logger = logging.getLogger("jobplane.job")
@@ -116,7 +116,7 @@ class JobContext:
         if not 0.0 <= fraction <= 1.0:
             raise InvalidInputError("fraction", fraction, "must be a number from 0.0 to 1.0")
         report = {"fraction": round(float(fraction), 4), "message": message, **details}
-        self._report(self._claim, encode_json("progress", report, MAX_PROGRESS_BYTES))
+        self._report(self._claim, encode_bounded("progress", report, MAX_PROGRESS_BYTES))
 
     def last_progress(self) -> JSONValue:
         """What an earlier attempt reported last; None on the first."""

@@ -8,6 +8,7 @@
 | JobsClaimed        | one claim statement returned jobs                            |
 | JobStarted         | a handler is about to be called                              |
 | JobFinished        | an attempt ended, whatever the outcome; not yet written      |
+| ResultNotStored    | a job completed, but what it returned cannot be kept         |
 | JobsReported       | outcomes are durably written                                 |
 | JobLost            | the lease was lost: another worker may run the job           |
 | JobSetApart        | it may kill its worker: it waits here until it can run alone |
@@ -78,6 +79,13 @@ class JobFinished(Event):
     claim: Claim
     outcome: Outcome
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResultNotStored(Event):
+    claim: Claim
+    reason: str
+    """The rule that the result breaks; never the result."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from jobplane.encoding import plain_datetime, plain_scalar
 from jobplane.errors import InvalidInputError
 
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
@@ -68,22 +69,28 @@ def check_scheduled_at(value: object) -> datetime:
             "scheduled_at", value, "must be a datetime with a time zone, such as datetime.now(UTC)"
         )
     try:
-        value.astimezone(UTC)
+        due = plain_datetime(value)
+        due.astimezone(UTC)
+    except TypeError as error:
+        raise InvalidInputError("scheduled_at", str(error), "must be a time in whole microseconds") from None
     except OverflowError:  # the first and last hours of the calendar, which the driver could not send
         raise InvalidInputError(
             "scheduled_at", value.isoformat(), "must be a time that UTC has too"
         ) from None
-    if value > datetime.now(UTC) + MAX_SCHEDULE_AHEAD:
+    if due > datetime.now(UTC) + MAX_SCHEDULE_AHEAD:
         raise InvalidInputError("scheduled_at", value.isoformat(), "must be at most a year (366 days) ahead")
-    return value
+    return due
 
 
 def check_key(field: str, value: object) -> str:
     """A unique key or idempotency key: 1 to 255 printable characters."""
     limit = f"must be 1 to {MAX_KEY_LENGTH} printable characters"
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_KEY_LENGTH or not value.isprintable():
+    if not isinstance(value, str):
         raise InvalidInputError(field, value, limit)
-    return value
+    key = str.__str__(value)
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable():
+        raise InvalidInputError(field, value, limit)
+    return key
 
 
 def check_tenant(value: object) -> str:
@@ -92,7 +99,7 @@ def check_tenant(value: object) -> str:
         raise InvalidInputError(
             "tenant", value, "must be 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-'"
         )
-    return value
+    return str.__str__(value)
 
 
 def check_tags(value: Iterable[object]) -> tuple[str, ...]:
@@ -106,25 +113,32 @@ def check_tags(value: Iterable[object]) -> tuple[str, ...]:
 
 
 def check_whole(field: str, value: object, least: int, most: int) -> int:
-    """A whole number within its edges."""
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+    """A whole number within its edges, also one of another class of whole numbers (numpy.int64)."""
+    try:
+        number = plain_scalar(value)
+    except TypeError:
+        number = None
+    if type(number) is not int or not least <= number <= most:
         raise InvalidInputError(field, value, f"must be a whole number from {least} to {most}")
-    return value
+    return number
 
 
 def as_timedelta(field: str, value: object, limit: str) -> timedelta:
     """A timedelta from itself or from seconds; the error names the field."""
-    if isinstance(value, timedelta):
+    if type(value) is timedelta:
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return timedelta(seconds=value)
-        except (OverflowError, ValueError):  # beyond what a timedelta holds, or not a number
-            raise InvalidInputError(field, value, limit) from None
+    try:
+        plain = plain_scalar(value)
+        if isinstance(plain, timedelta):
+            return plain
+        if isinstance(plain, int | float) and not isinstance(plain, bool):
+            return timedelta(seconds=plain)
+    except (OverflowError, ValueError, TypeError):  # beyond what a timedelta holds, or not a number
+        raise InvalidInputError(field, value, limit) from None
     raise InvalidInputError(field, value, limit)
 
 
 def _check_name(field: str, value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise InvalidInputError(field, value, "must be 1 to 100 characters of A-Z, a-z, 0-9, '_' and '-'")
-    return str(value)
+    return str.__str__(value)  # of a member of an Enum, str() would be the name of the member

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from jobplane.failure import ErrorReport
 
@@ -43,6 +43,8 @@ class Retry:
     reason: str = ""
 
 
+NOT_STORED: Final = "result not stored"
+"""What last_error of a completed job begins with when its result could not be kept."""
 Decision: TypeAlias = Snooze | Cancel | Fail | Retry
 
 
@@ -51,9 +53,18 @@ Decision: TypeAlias = Snooze | Cancel | Fail | Retry
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The handler returned; `result` is JSON text, or None when it returned nothing."""
+    """The handler returned; `result` is JSON text, or None when it returned nothing.
+
+    `not_stored` says why what it returned could not be stored: the work is done all the same.
+    """
 
     result: str | None = field(default=None, repr=False)
+    not_stored: ErrorReport | None = None
+
+    @classmethod
+    def without_result(cls, reason: str) -> Completed:
+        """Of a handler whose result cannot be stored; `reason` ends in last_error and in logs, so it quotes no value."""
+        return cls(not_stored=ErrorReport(NOT_STORED, reason))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from jobplane.encoding import as_json, as_stored, may_fit
 from jobplane.errors import InvalidInputError
 from jobplane.job import JobPayload, JSONValue
 from jobplane.limits import MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES
@@ -23,7 +24,8 @@ MAX_PATH: Final = 200
 """Characters of the place that an error names."""
 TOO_DEEP: Final = f"must nest at most {MAX_JSON_DEPTH} levels"
 """The limit that an error names for a value that nests too deep."""
-_encoder: Final = msgspec.json.Encoder()
+_encoder: Final = msgspec.json.Encoder(enc_hook=as_json)
+_payload_encoder: Final = msgspec.json.Encoder(enc_hook=as_stored)
 _decoder: Final = msgspec.json.Decoder()
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _STEP: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
@@ -31,19 +33,32 @@ _NO_BRACKET: Final = bytes(set(range(256)) - set(b"[{]}"))
 _ESCAPED_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
+class Encoded(dict[str, object]):
+    """A payload whose text is known already: whoever checked it had to write it."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, payload: Mapping[str, object]) -> None:
+        super().__init__(payload)
+        self.text = encode_payload(payload)
+
+
 def encode_payload(payload: object, priority: int | None = None) -> str:
     """The payload as JSON text, with the priority merged in when one is given.
 
     Args:
         payload: a mapping with string keys. Beside JSON's own types, datetime, UUID, Decimal, Enum,
-            dataclasses and msgspec structs are written in their usual text forms.
+            dataclasses, msgspec structs and pydantic models are written in their usual forms, and instances of
+            subclasses (NumPy scalars, pendulum's times, safe strings of templates) as the plain value.
         priority: written as payload["priority"], as the contract asks.
 
     Raises:
         InvalidInputError: not an object, over 1 MiB, deeper than 64 levels, or holding what JSON in
             PostgreSQL cannot: NaN, infinities, NUL characters, lone surrogates.
     """
-    if not isinstance(payload, Mapping) or not all(isinstance(key, str) for key in payload):
+    if type(payload) is Encoded and priority is None:
+        return payload.text
+    if not isinstance(payload, Mapping) or not _has_text_keys(payload):
         # Errors end in logs, so they name the kind of what was given and never the value: payloads may be private.
         given = f"a {type(payload).__name__}"
         raise InvalidInputError("payload", given, "must be a JSON object (a dict with string keys)")
@@ -51,13 +66,17 @@ def encode_payload(payload: object, priority: int | None = None) -> str:
         payload = {**payload, "priority": priority}
     elif not isinstance(payload, dict):
         payload = dict(payload)
-    return encode_json("payload", payload, MAX_PAYLOAD_BYTES)
+    return _encode("payload", payload, MAX_PAYLOAD_BYTES, _payload_encoder)
 
 
 def encode_json(field: str, value: object, most_bytes: int) -> str:
     """Any JSON value as text that jsonb accepts. Raises InvalidInputError, which names the field."""
+    return _encode(field, value, most_bytes, _encoder)
+
+
+def _encode(field: str, value: object, most_bytes: int, encoder: msgspec.json.Encoder) -> str:
     try:
-        encoded = _encoder.encode(value)
+        encoded = encoder.encode(value)
     except RecursionError:
         # So deep, or a cycle, that the encoder gave up; what it can still encode is measured below.
         raise InvalidInputError(field, "a deeper value", TOO_DEEP) from None
@@ -65,8 +84,24 @@ def encode_json(field: str, value: object, most_bytes: int) -> str:
         raise InvalidInputError(field, "a lone surrogate", "must be valid Unicode text") from None
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise InvalidInputError(field, str(error), "must hold JSON values only") from error
-    _check_encoded(field, value, encoded, most_bytes)
+    _check_encoded(field, value, encoded, most_bytes, encoder)
     return encoded.decode()
+
+
+def _has_text_keys(payload: Mapping[object, object]) -> bool:
+    for key in payload:  # noqa: SIM110 - a generator would take twice as long, and this is done for each job
+        if not isinstance(key, str):
+            return False
+    return True
+
+
+def encode_bounded(field: str, value: object, most_bytes: int) -> str:
+    """Like encode_json, for what a handler hands over: within time and memory that the limit bounds, too."""
+    if not may_fit(value, most_bytes):
+        raise InvalidInputError(
+            field, f"more than {most_bytes} bytes", f"must be at most {most_bytes} bytes as JSON"
+        )
+    return encode_json(field, value, most_bytes)
 
 
 def decode_payload(text: str) -> JobPayload:
@@ -119,7 +154,9 @@ def _whole(digits: str) -> int | float:
         return float(digits)
 
 
-def _check_encoded(field: str, value: object, encoded: bytes, most_bytes: int) -> None:
+def _check_encoded(
+    field: str, value: object, encoded: bytes, most_bytes: int, encoder: msgspec.json.Encoder
+) -> None:
     # Substring counts decide the usual case; what is slower runs only where they leave a doubt.
     if len(encoded) > most_bytes:
         raise InvalidInputError(field, f"{len(encoded)} bytes", f"must be at most {most_bytes} bytes as JSON")
@@ -129,19 +166,23 @@ def _check_encoded(field: str, value: object, encoded: bytes, most_bytes: int) -
         )
     if nests_too_deep(encoded):
         raise InvalidInputError(field, "a deeper value", TOO_DEEP)
-    if b"null" in encoded:
-        _refuse_nan(field, msgspec.to_builtins(value))
+    # The keys of the payload itself are text; those of what is in it may be numbers.
+    inner = encoded.count(b"{") + encoded.count(b"[") > 1
+    if b"null" in encoded or (inner and (b'nan":' in encoded or b'inf":' in encoded)):
+        _refuse_nan(field, msgspec.to_builtins(value, enc_hook=encoder.enc_hook))
 
 
 def _refuse_nan(field: str, value: object) -> None:
-    # The encoder writes NaN and infinities as null: data lost in silence, unless it is looked for.
+    # The encoder writes NaN and infinities as null, and as text where they are keys: data lost in silence, unless it is
+    # looked for.
     stack = [(field, value)]
     while stack:
         path, item = stack.pop()
         if isinstance(item, float) and not math.isfinite(item):
             raise InvalidInputError(path, item, "must be a finite number")
         if isinstance(item, Mapping):
-            stack.extend((_within(path, key), child) for key, child in item.items())
+            for key, child in item.items():
+                stack += ((_within(path, key), child), (path, key))
         elif isinstance(item, list | tuple | set | frozenset):
             stack.extend((f"{path}[{index}]", child) for index, child in enumerate(item))
 

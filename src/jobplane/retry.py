@@ -132,7 +132,9 @@ def encode_policy(policy: RetryPolicy) -> str:
         case Linear(step=step, cap=cap):
             wire = _Wire("linear", [step.total_seconds(), cap.total_seconds()])
         case Exponential(base=base, cap=cap, factor=factor, jitter=jitter):
-            wire = _Wire("exponential", [base.total_seconds(), cap.total_seconds()], factor, jitter)
+            wire = _Wire(
+                "exponential", [base.total_seconds(), cap.total_seconds()], float(factor), bool(jitter)
+            )
         case Listed(delays=delays):
             wire = _Wire("listed", [delay.total_seconds() for delay in delays])
         case _:

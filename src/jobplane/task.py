@@ -73,12 +73,17 @@ class AnyTask:
     ) -> NewJob:
         """As `new`, under options that win over the task's own."""
         payload = self.arguments.encode(args, kwargs)
-        if not options and self._template is not None:
-            return like(self._template, payload)
-        settled = with_defaults(self.settings.defaults, options)
-        if self.settings.at_most_once:
-            settled["max_attempts"] = 1
-        return new_job(self.name, payload, settled)
+        try:
+            if not options and self._template is not None:
+                return like(self._template, payload)
+            settled = with_defaults(self.settings.defaults, options)
+            if self.settings.at_most_once:
+                settled["max_attempts"] = 1
+            return new_job(self.name, payload, settled)
+        except InvalidInputError as error:
+            if not error.field.startswith("payload"):
+                raise
+            raise self.arguments.refused(payload, error) from None
 
     def __repr__(self) -> str:
         return f"<task {self.name}>"

@@ -22,6 +22,7 @@ from jobplane.events import (
     JobsPruned,
     JobsRescued,
     LoopBlocked,
+    ResultNotStored,
     ServiceFailed,
 )
 from jobplane.failure import ErrorReport, report_of
@@ -126,6 +127,17 @@ def test_the_outcome_is_a_word_that_programs_can_compare() -> None:
 
     entry = json.loads(handler.lines[0])
     assert (entry["outcome"], entry["again_in_s"]) == ("rescheduled", 90.0)
+
+
+def test_a_result_that_was_not_stored_is_a_warning(lines: Lines) -> None:
+    emitted = Events()
+    LogSubscriber(emitted)
+
+    emitted.emit(ResultNotStored(_claim(), "result must be at most 1048576 bytes as JSON"))
+
+    assert lines.levels == [logging.WARNING]
+    assert "its result was not stored: result must be at most" in lines.lines[0]
+    assert str(JOB_ID) in lines.lines[0]
 
 
 def test_every_event_is_a_line_or_is_deliberately_quiet(lines: Lines) -> None:

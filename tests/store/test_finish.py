@@ -21,6 +21,7 @@ MINUTE = timedelta(minutes=1)
 OUTCOMES: dict[str, Outcome] = {
     "completed": Completed(),
     "completed with result": Completed('{"a": 1}'),
+    "completed without its result": Completed.without_result("too large"),
     "failed": Failed(ERROR),
     "rescheduled": Rescheduled(ERROR, MINUTE),
     "snoozed": Snoozed(MINUTE),
@@ -41,6 +42,14 @@ async def _of_another_epoch(sql: SQL) -> Claim:
     [
         (OUTCOMES["completed"], "completed", 2, None, None, None),
         (OUTCOMES["completed with result"], "completed", 2, None, None, None),
+        (
+            OUTCOMES["completed without its result"],
+            "completed",
+            2,
+            None,
+            "result not stored: too large",
+            None,
+        ),
         (OUTCOMES["failed"], "failed", 2, None, "ValueError: no good", "failed"),
         (Failed(ERROR, "timeout"), "failed", 2, None, "ValueError: no good", "timeout"),
         (OUTCOMES["rescheduled"], "pending", 2, MINUTE, "ValueError: no good", "failed"),
@@ -181,9 +190,14 @@ async def test_what_an_earlier_run_left_stays_until_something_takes_its_place(
     await store.finish([(await claim_of(sql, job_id), outcome)])
 
     row = await row_of(sql, job_id)
-    kept = not (isinstance(outcome, Completed) and outcome.result)
-    assert json.loads(row["result"]) == ({"old": 1} if kept else {"a": 1})
-    assert row["last_error"] == ("ValueError: no good" if getattr(outcome, "error", None) else "old")
+    error = getattr(outcome, "error", None)
+    if isinstance(outcome, Completed) and outcome.not_stored is not None:
+        assert row["result"] is None, "the result of an earlier run must not pass for that of this one"
+        error = outcome.not_stored
+    else:
+        kept = not (isinstance(outcome, Completed) and outcome.result)
+        assert json.loads(row["result"]) == ({"old": 1} if kept else {"a": 1})
+    assert row["last_error"] == (error.line() if error else "old")
 
 
 async def test_a_job_that_is_not_named_is_left_alone_whatever_its_epoch(store: Store, sql: SQL) -> None:
@@ -206,6 +220,7 @@ async def test_finish_takes_every_outcome_in_one_batch(store: Store, sql: SQL) -
 
     assert finished == set(ids)
     assert [(await row_of(sql, job_id))["status"] for job_id in ids] == [
+        "completed",
         "completed",
         "completed",
         "failed",

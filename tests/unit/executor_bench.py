@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from jobplane import Registry, task
-from jobplane.events import Event, Events, JobFinished, JobLost, JobStarted
+from jobplane.events import Event, Events, JobFinished, JobLost, JobStarted, ResultNotStored
 from jobplane.ids import new_job_id
 from jobplane.job import Claim
 from jobplane.outcome import Outcome
@@ -60,7 +60,7 @@ class Bench:
         self.seen: list[Event] = []
         self.progress: list[tuple[UUID, str]] = []
         events = Events()
-        for kind in (JobStarted, JobFinished, JobLost):
+        for kind in (JobStarted, JobFinished, JobLost, ResultNotStored):
             events.subscribe(kind, self.seen.append)
         self.threads = Threads(2)
         self.executor = Executor(

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from jobplane import Cancel, Fail, Retry, Snooze, task
-from jobplane.events import JobLost
+from jobplane.events import JobLost, ResultNotStored
 from jobplane.failure import ErrorReport
 from jobplane.outcome import Cancelled, Completed, Failed, Lost, Outcome, Released, Rescheduled, Snoozed
 from jobplane.retry import DEFAULT_RETRY, Exponential, Fixed, RetryPolicy, encode_policy
@@ -40,13 +40,38 @@ async def test_a_result_that_nobody_wants_is_not_even_encoded() -> None:
     assert await Bench(returning(object(), store_result=False)).run() == Completed()
 
 
-async def test_a_result_that_cannot_be_stored_fails_for_good() -> None:
-    """The effects stand: another run would not make it storable."""
-    outcome = await Bench(returning(object())).run()
+class Explosive(dict[str, int]):
+    def __len__(self) -> int:
+        raise LookupError("s3cret")
 
-    assert isinstance(outcome, Failed)
-    assert (outcome.error.type, outcome.reason) == ("InvalidInputError", "failed")
-    assert outcome.error.message.startswith("result")
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (object(), "object is not a type that JSON can hold"),
+        (range(10**12), "at most"),
+        (["x" * 2**20] * 2**20, "at most"),
+        ([[[["x" * 1000] * 1000] * 1000] * 1000] * 1000, "at most"),
+        (Explosive(a=1), "writing it as JSON raised LookupError"),
+        (math.nan, "finite"),
+    ],
+    ids=["object", "range", "shared text", "shared lists", "raises", "nan"],
+)
+async def test_a_result_that_cannot_be_stored_does_not_fail_finished_work(value: object, says: str) -> None:
+    """Point 9: the effects stand, and another run would not make it storable. Nothing of the size that it pretends to
+    have is made of it.
+    """
+    bench = Bench(returning(value))
+    outcome = await bench.run()
+
+    assert isinstance(outcome, Completed)
+    assert outcome.result is None
+    assert outcome.not_stored is not None
+    assert outcome.not_stored.line().startswith("result not stored: ")
+    assert says in outcome.not_stored.message
+    assert "s3cret" not in outcome.not_stored.message
+    (event,) = [event for event in bench.seen if isinstance(event, ResultNotStored)]
+    assert event.reason == outcome.not_stored.message
 
 
 @pytest.mark.parametrize("delay", [timedelta(days=366, seconds=1), "soon", None, math.nan])

@@ -1,16 +1,37 @@
 """What a handler returns decides what becomes of its job."""
 
+import sys
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from types import MappingProxyType
 from uuid import UUID
 
+import msgspec
+import pydantic
 import pytest
 
 from jobplane import Cancel, Fail, JobContext, JobQueue, JobStatus, Retry, Snooze, Worker
-from jobplane.events import ServiceFailed
+from jobplane.events import ResultNotStored, ServiceFailed
 from jobplane.retry import Fixed
 from tests.factories import SQL, attempts_of, row_of
 from tests.support import Recorder, until
+
+
+class Unwritable(pydantic.BaseModel):
+    rows: int
+
+    @pydantic.field_serializer("rows")
+    def _write(self, value: int) -> int:
+        raise ValueError(f"s3cret {value}")
+
+
+def _nested(levels: int) -> object:
+    value: object = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
 
 
 async def test_a_returned_value_is_stored_as_the_result(
@@ -190,14 +211,30 @@ async def test_retry_on_the_last_attempt_is_failure(
         ("a lone surrogate \ud800", "Unicode"),
         ("a NUL \x00", "NUL"),
         ("x" * (1024 * 1024), "at most 1048576 bytes"),
+        ([["x" * 2**20] * 1000] * 1000, "at most 1048576 bytes"),
+        ([[[[[[[[[[[]]]]]]]]]]] * 2, None),
+        (_nested(65), "at most 64 levels"),
         (object(), "JSON values only"),
         (lambda: 1, "JSON values only"),
+        (Unwritable(rows=1), "a serializer failed for a Unwritable"),
     ],
-    ids=["nan", "surrogate", "nul", "too large", "object", "function"],
+    ids=[
+        "nan",
+        "surrogate",
+        "nul",
+        "too large",
+        "larger than memory",
+        "nested",
+        "too deep",
+        "object",
+        "function",
+        "model",
+    ],
 )
-async def test_a_result_that_cannot_be_stored_fails_the_job_once_and_says_why(
-    queue: JobQueue, make_worker: Callable[..., Worker], value: object, said: str
+async def test_a_result_that_cannot_be_stored_completes_the_job_marked_and_says_why(
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, value: object, said: str | None
 ) -> None:
+    """Point 9: the work is done."""
     runs = 0
 
     @queue.task(max_attempts=3, retry=Fixed(timedelta(0)))
@@ -207,15 +244,115 @@ async def test_a_result_that_cannot_be_stored_fails_the_job_once_and_says_why(
         return value
 
     made = await odd.enqueue()
+    worker = make_worker(queue)
+    recorder = Recorder(worker.events, ResultNotStored)
+
+    async with worker:
+        job = await queue.wait(made.id, 10)
+
+    assert (job.status, runs) == (JobStatus.COMPLETED, 1), "its work is done: running it again would not help"
+    assert await attempts_of(sql, made.id) == [], "no attempt failed"
+    if said is None:
+        assert (job.result, job.last_error, recorder.seen) == (value, None, [])
+        return
+    assert job.result is None
+    assert (job.last_error or "").startswith("result not stored: ")
+    assert said in (job.last_error or "")
+    assert "s3cret" not in (job.last_error or "")
+    (event,) = recorder.of(ResultNotStored)
+    assert (event.claim.id, said in event.reason) == (made.id, True)
+
+
+async def test_a_result_that_cannot_be_stored_takes_the_place_of_that_of_an_earlier_run(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
+    results: list[object] = ["good", object()]
+
+    @queue.task
+    async def turns() -> object:
+        return results.pop(0)
+
+    made = await turns.enqueue()
+
+    async with make_worker(queue):
+        assert (await queue.wait(made.id, 10)).result == "good"
+        await queue.retry(made.id)
+        job = await queue.wait(made.id, 10)
+
+    assert (job.status, job.result) == (JobStatus.COMPLETED, None)
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Safe(str):
+    __slots__ = ()
+
+
+@dataclass
+class Row:
+    at: datetime
+    tags: frozenset[str]
+
+
+class Report(pydantic.BaseModel):
+    rows: int = pydantic.Field(alias="rowCount")
+
+    @pydantic.computed_field
+    def twice(self) -> int:
+        return self.rows * 2
+
+
+class Struct(msgspec.Struct, rename="camel"):
+    row_count: int
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (Report(rowCount=2), {"rows": 2, "twice": 4}),
+        ([Report(rowCount=2)], [{"rows": 2, "twice": 4}]),
+        ({"a": Struct(1)}, {"a": {"rowCount": 1}}),
+        (
+            Row(datetime(2026, 1, 1, tzinfo=UTC), frozenset({"x"})),
+            {"at": "2026-01-01T00:00:00Z", "tags": ["x"]},
+        ),
+        (Safe("text"), "text"),
+        (MappingProxyType({"a": (1, Colour.RED)}), {"a": [1, "red"]}),
+        (range(3), [0, 1, 2]),
+        ({1: UUID(int=1)}, {"1": str(UUID(int=1))}),
+        (2**80, 2**80),
+    ],
+    ids=["model", "models", "struct", "dataclass", "subclass", "mapping", "sequence", "keys", "number"],
+)
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_a_result_is_encoded_like_an_argument(
+    queue: JobQueue,
+    make_worker: Callable[..., Worker],
+    value: object,
+    stored: object,
+    threaded: bool,  # noqa: FBT001
+) -> None:
+    """Point 9: models as results."""
+
+    @queue.task(name="threaded")
+    def in_a_thread() -> object:
+        return value
+
+    @queue.task(name="looped")
+    async def on_the_loop() -> object:
+        return value
+
+    made = await (in_a_thread if threaded else on_the_loop).enqueue()
 
     async with make_worker(queue):
         job = await queue.wait(made.id, 10)
 
-    assert (job.status, runs) == (JobStatus.FAILED, 1), "its work is done: running it again would not help"
-    assert said in (job.last_error or "")
+    assert (job.status, job.result, job.last_error) == (JobStatus.COMPLETED, stored, None)
 
 
-async def test_a_result_that_only_postgresql_refuses_fails_its_job_and_no_other(
+async def test_a_result_that_only_postgresql_refuses_is_left_out_and_harms_no_other_job(
     queue: JobQueue, make_worker: Callable[..., Worker]
 ) -> None:
     @queue.task
@@ -223,11 +360,19 @@ async def test_a_result_that_only_postgresql_refuses_fails_its_job_and_no_other(
         return int("9" * digits) if digits < 4000 else 10**140_000  # numeric ends at 131072 digits
 
     made = [await number.enqueue(digits) for digits in (1, 2, 200_000, 3)]
+    worker = make_worker(queue)
+    recorder = Recorder(worker.events, ResultNotStored)
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        async with worker:
+            jobs = [await queue.wait(one.id, 15) for one in made]
+    finally:
+        sys.set_int_max_str_digits(limit)
 
-    async with make_worker(queue):
-        jobs = [await queue.wait(one.id, 15) for one in made]
-
-    assert [job.status.value for job in jobs] == ["completed", "completed", "failed", "completed"]
+    assert {job.status for job in jobs} == {JobStatus.COMPLETED}
+    assert [(job.last_error or "").partition(":")[0] for job in jobs] == ["", "", "result not stored", ""]
+    assert len(recorder.of(ResultNotStored)) == 1
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def list_jobs(
     limit: int = 25,
 ) -> Steps[JobPage]:
     """A page of jobs, newest first."""
-    check_whole("limit", limit, 1, MAX_PAGE)
+    limit = check_whole("limit", limit, 1, MAX_PAGE)
     if status is not None and status not in set(JobStatus):
         raise InvalidInputError("status", status, f"must be one of {', '.join(JobStatus)}")
     before = None
@@ -121,7 +121,7 @@ def list_jobs(
     rows = yield Query(
         "job/list",
         {
-            "status": None if status is None else str(status),
+            "status": None if status is None else JobStatus(status).value,
             "type": None if type is None else check_type(type),
             "queue": None if queue is None else check_queue(queue),
             "tag": None if tag is None else check_key("tag", tag),
@@ -146,7 +146,7 @@ def list_attempts(job_id: UUID) -> Steps[list[Attempt]]:
 
 def retry(job_id: UUID, extra_attempts: int = 0) -> Steps[str]:
     """Run an ended job again; returns its queue, to be woken."""
-    check_whole("extra_attempts", extra_attempts, 0, MAX_ATTEMPTS)
+    extra_attempts = check_whole("extra_attempts", extra_attempts, 0, MAX_ATTEMPTS)
     try:
         rows = yield from _change(
             "job/retry", {"id": str(_checked_id(job_id)), "extra_attempts": extra_attempts}
@@ -204,7 +204,7 @@ def limit_queue(name: str, max_running: int | None) -> Steps[None]:
     """Let at most so many jobs of a queue run at once; None lifts the limit."""
     checked = check_queue(name)
     if max_running is not None:
-        check_whole("max_running", max_running, 1, MAX_RUNNING)
+        max_running = check_whole("max_running", max_running, 1, MAX_RUNNING)
     yield Query("queue/limit", {"name": checked, "max_running": max_running})
 
 

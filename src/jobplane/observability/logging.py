@@ -7,6 +7,7 @@
 | JobStarted, JobsReported       | DEBUG   | which                                                            |
 | JobLost, LoopBlocked           | WARNING | why; which types were running                                    |
 | ListeningPaused                | WARNING | what it means, and what to look at                               |
+| ResultNotStored                | WARNING | which, and the rule that its result breaks                       |
 | JobSetApart                    | WARNING | which, and how many workers died with it                         |
 | ServiceFailed                  | WARNING | which service, the error, when it tries again; repeats are DEBUG |
 | JobsRescued, JobsPruned        | INFO    | how many                                                         |
@@ -37,6 +38,7 @@ from jobplane.events import (
     ListeningPaused,
     ListeningResumed,
     LoopBlocked,
+    ResultNotStored,
     ScheduleTicked,
     ServiceFailed,
     WorkerStarted,
@@ -89,6 +91,7 @@ class LogSubscriber:
             events.subscribe(ListeningResumed, self._listening_resumed)
         events.subscribe(JobLost, self._job_lost)
         events.subscribe(JobSetApart, self._job_set_apart)
+        events.subscribe(ResultNotStored, self._result_not_stored)
         events.subscribe(LoopBlocked, self._loop_blocked)
         events.subscribe(ListeningPaused, self._listening_paused)
         events.subscribe(ServiceFailed, self._service_failed)
@@ -162,6 +165,16 @@ class LogSubscriber:
             claim.id,
             claim.crashes,
             extra=_about(claim, "JobSetApart"),
+        )
+
+    def _result_not_stored(self, event: ResultNotStored) -> None:
+        claim = event.claim
+        logger.warning(
+            "%s %s completed, but its result was not stored: %s",
+            claim.type,
+            claim.id,
+            event.reason,
+            extra=_about(claim, "ResultNotStored"),
         )
 
     def _jobs_rescued(self, event: JobsRescued) -> None:

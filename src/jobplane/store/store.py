@@ -285,8 +285,8 @@ class Store:
 
 def _verdict_of(outcome: Outcome) -> _Verdict:
     match outcome:
-        case Completed(result=result):
-            return _Verdict(JobStatus.COMPLETED, result=result)
+        case Completed(result=result, not_stored=error):
+            return _Verdict(JobStatus.COMPLETED, result=result, error=error)
         case Failed(error=error, reason=reason):
             return _Verdict(JobStatus.FAILED, error=error, reason=reason)
         case Rescheduled(error=error, delay=delay, reason=reason):

@@ -22,7 +22,7 @@ from jobplane.outcome import (
     Snooze,
     Snoozed,
 )
-from jobplane.payload import encode_json
+from jobplane.payload import encode_bounded
 from jobplane.retry import DEFAULT_RETRY, RetryPolicy, decode_policy
 from jobplane.task import AnyTask
 from jobplane.worker.slots import Running, StopReason
@@ -124,8 +124,11 @@ def _checked(delay: object) -> timedelta:
 
 
 def _completed(result: object) -> Outcome:
+    # The work is done and its effects stand: a result that cannot be stored takes nothing away from that, and running the
+    # job again would not make it storable. Whatever the class of a result raises while it is written counts as such.
     try:
-        return Completed(encode_json("result", result, MAX_RESULT_BYTES))
+        return Completed(encode_bounded("result", result, MAX_RESULT_BYTES))
     except InvalidInputError as error:
-        # The work is done and its effects stand: running it again would not make the result storable.
-        return Failed(report_of(error))
+        return Completed.without_result(message_of(str(error)))
+    except Exception as error:  # noqa: BLE001 - see above
+        return Completed.without_result(f"writing it as JSON raised {report_of(error).type}")

@@ -15,9 +15,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, cast
 
 from jobplane.context import JobCancelledError, JobContext, current_job_id
-from jobplane.events import Events, JobFinished, JobLost, JobStarted
+from jobplane.events import Events, JobFinished, JobLost, JobStarted, ResultNotStored
 from jobplane.job import Claim
 from jobplane.outcome import (
+    Completed,
     Failed,
     Lost,
     Outcome,
@@ -84,13 +85,10 @@ class Executor:
                 outcome = failed(error, claim, task)
             if running.thread_ended is not None:
                 outcome = await outcome_apart(outcome, running, running.thread_ended)
-            if isinstance(outcome, Lost):
-                self._events.emit(JobLost(claim, "its lease could not be renewed in time"))
         finally:
             if slots.running.get(claim.id) is running:  # and not a later claim of the same job
                 del slots.running[claim.id]
-        if self._events.wants(JobFinished):
-            self._events.emit(JobFinished(claim, outcome, time.monotonic() - started))
+        self._tell(claim, outcome, time.monotonic() - started)
         return outcome
 
     # -- running -------------------------------------------------------------------------------------
@@ -137,6 +135,14 @@ class Executor:
         if running.stop_reason is not None and running.task is not None:
             running.task.cancel()
         return await ended(result, context)
+
+    def _tell(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
+        if isinstance(outcome, Completed) and outcome.not_stored is not None:
+            self._events.emit(ResultNotStored(claim, outcome.not_stored.message))
+        if isinstance(outcome, Lost):
+            self._events.emit(JobLost(claim, "its lease could not be renewed in time"))
+        if self._events.wants(JobFinished):
+            self._events.emit(JobFinished(claim, outcome, seconds))
 
     def _lost(self, claim: Claim, reason: str) -> Lost:
         self._events.emit(JobLost(claim, reason))

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from jobplane.errors import StatementError
-from jobplane.events import Events, JobLost, JobsReported, ServiceFailed
+from jobplane.events import Events, JobLost, JobsReported, ResultNotStored, ServiceFailed
 from jobplane.failure import ErrorReport, message_of
 from jobplane.job import Claim
 from jobplane.outcome import Completed, Failed, Lost, Outcome
@@ -112,6 +112,11 @@ class Reporter(Service):
             # Not even this can be stored: let the lease run out, and the rescuer decide.
             self._inbox.forget([claim])
             self._events.emit(JobLost(claim, f"its outcome cannot be stored: {error}"))
+        elif isinstance(outcome, Completed) and outcome.result is not None:
+            # The handler's work is done, whatever becomes of what it returned.
+            unstored = Completed.without_result("PostgreSQL refuses it as jsonb")
+            self._events.emit(ResultNotStored(claim, "PostgreSQL refuses it as jsonb"))
+            self._inbox.put(claim, unstored)
         else:
             self._inbox.put(claim, Failed(ErrorReport(REFUSED, message_of(str(error)))))
 
@@ -135,7 +140,7 @@ class Inbox:
 
     def put(self, claim: Claim, outcome: Outcome) -> None:
         """Take over an outcome; returns at once."""
-        if isinstance(outcome, Completed) and outcome.result is None:
+        if isinstance(outcome, Completed) and outcome.result is None and outcome.not_stored is None:
             self._done.append(claim)
         elif isinstance(outcome, Lost):
             return

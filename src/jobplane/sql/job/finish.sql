@@ -33,7 +33,11 @@ finished AS (
             ELSE now()
         END,
         lease_expires_at = NULL,
-        result = COALESCE(verdict.result, job.result),
+        result = CASE
+            -- Its result could not be stored: that of an earlier run must not pass for it.
+            WHEN verdict.status = 'completed' AND verdict.last_error IS NOT NULL THEN NULL
+            ELSE COALESCE(verdict.result, job.result)
+        END,
         last_error = COALESCE(verdict.last_error, job.last_error)
     FROM verdict
     WHERE job.id = verdict.id

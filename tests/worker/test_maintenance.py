@@ -218,6 +218,9 @@ async def test_workers_that_died_long_ago_are_forgotten(
         await until(lambda: _workers_are(sql, {"just dead", worker.id}))
 
 
+SHORT_LEASE = 3 * 0.2 * SLACK
+
+
 async def test_nothing_is_rescued_while_heartbeats_and_sweeps_race(
     queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL
 ) -> None:
@@ -231,12 +234,11 @@ async def test_nothing_is_rescued_while_heartbeats_and_sweeps_race(
         await work.enqueue()
     # A lease of three heartbeats, for a worker that is given the processor in time, and sweeps as often as can be.
     workers = [
-        make_worker(queue, heartbeat_interval=0.2, lease=3 * 0.2 * SLACK, sweep_interval=0.05)
-        for _ in range(2)
+        make_worker(queue, heartbeat_interval=0.2, lease=SHORT_LEASE, sweep_interval=0.05) for _ in range(2)
     ]
 
     async with workers[0], workers[1]:
-        await until(lambda: _renewed_often(sql), timeout=10)
+        await until(lambda: _renewed_often(sql))
         finish.set()
         await until(lambda: _completed(queue, 20))
 
@@ -265,7 +267,8 @@ async def _workers_are(sql: SQL, expected: set[str]) -> bool:
 
 async def _renewed_often(sql: SQL) -> bool:
     longest: bool | None = await sql.fetchval(
-        "SELECT bool_and(lease_expires_at > started_at + interval '2.5 s') FROM control_plane.jobs"
+        "SELECT bool_and(lease_expires_at > started_at + $1::interval) FROM control_plane.jobs",
+        timedelta(seconds=SHORT_LEASE + 10 * 0.2),
     )
     return bool(longest)
 

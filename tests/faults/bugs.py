@@ -138,5 +138,12 @@ _ALL: Final = (
         mistakes.outcome_dropped_after_a_failed_write,
         "test_connections.py::test_f7_an_outcome_that_could_not_be_stored_is_stored_later",
     ),
+    Bug(
+        21,
+        "the fence starts again at 0 for an id that comes back",
+        "jobplane before migration 015",
+        mistakes.fence_starts_again,
+        "test_reborn.py::test_f35_a_claim_of_an_ids_first_life_does_not_end_that_of_its_second",
+    ),
 )
 BUGS: Final = {str(bug.number): bug for bug in _ALL}

@@ -27,7 +27,8 @@ CREATE_CLOCK: Final = """
 CREATE FUNCTION control_plane.test_now() RETURNS timestamptz STABLE LANGUAGE sql
 AS $$ SELECT current_setting('models.now')::timestamptz $$
 """
-EMPTY: Final = "TRUNCATE control_plane.jobs, control_plane.job_attempts, control_plane.queues"
+# The epochs last: emptying the jobs keeps those that they had.
+EMPTY: Final = "TRUNCATE control_plane.jobs, control_plane.job_attempts, control_plane.queues; TRUNCATE control_plane.epochs"
 
 
 class Session(Lane):

@@ -24,6 +24,7 @@ TABLES: Final = (
     "queues",
     "workers",
     "duties",
+    "epochs",
     "schedules",
     "schedule_ticks",
     "jobplane_migrations",
@@ -32,6 +33,7 @@ TABLES: Final = (
 """What the owner owns; a schema may hold tables of others."""
 FUNCTIONS: Final = (
     "enqueue_job",
+    "keep_epochs",
     "make_ticks",
     "new_job_id",
     "prune_events",

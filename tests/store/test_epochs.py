@@ -165,7 +165,7 @@ async def test_nobody_may_hang_the_trigger_on_a_table_of_their_own(sql: SQL) -> 
 
 @pytest.mark.parametrize("used", [False, True])
 async def test_where_workers_have_run_before_the_migration_epochs_begin_beyond_all_that_there_were(
-    settings: DatabaseSettings, queue: JobQueue, store: Store, sql: SQL, used: bool
+    settings: DatabaseSettings, queue: JobQueue, store: Store, sql: SQL, *, used: bool
 ) -> None:
     """Jobs that were deleted before it left no trace of their epochs."""
     await Migrator(settings).down(14)

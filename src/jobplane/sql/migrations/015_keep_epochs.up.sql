@@ -29,7 +29,11 @@ BEGIN
         SELECT DISTINCT acl.grantee::regrole AS name
         FROM pg_class AS c
         JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'lease_epoch'
-        CROSS JOIN LATERAL aclexplode(COALESCE(c.relacl, '{}') || COALESCE(a.attacl, '{}')) AS acl
+        CROSS JOIN LATERAL (
+            SELECT grantee, privilege_type FROM aclexplode(c.relacl)
+            UNION ALL
+            SELECT grantee, privilege_type FROM aclexplode(a.attacl)
+        ) AS acl
         WHERE c.oid = '{schema}.jobs'::regclass AND acl.privilege_type = 'UPDATE' AND acl.grantee NOT IN (0, c.relowner)
     LOOP
         EXECUTE format('GRANT SELECT ON {schema}.epochs TO %s', claimer.name);

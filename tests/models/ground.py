@@ -14,6 +14,7 @@ from jobplane.client.steps import Query, Steps
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.database import WORKER_SESSION, Database
+from jobplane.store.doubt import Doubt
 from jobplane.store.failures import translated
 from jobplane.store.lane import Lane
 from jobplane.store.rows import Row
@@ -60,14 +61,24 @@ class Session(Lane):
         """From here on, statements of this session take this for now()."""
         await self.connection.fetchval("SELECT set_config('models.now', $1, false)", now.isoformat())
 
-    async def fetch(self, statement: Statement, args: Mapping[str, SQLValue]) -> list[asyncpg.Record]:
+    async def fetch(
+        self,
+        statement: Statement,
+        args: Mapping[str, SQLValue],
+        doubt: Doubt | None = None,  # noqa: ARG002 - nothing is sent again
+    ) -> list[asyncpg.Record]:
         """One statement, once. Raises the error that a client would see."""
         try:
             return await self.connection.fetch(statement.numbered, *statement.positions(args))
         except asyncpg.PostgresError as error:
             raise translated(error, statement.name) from error
 
-    async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
+    async def fetch_once(
+        self,
+        statement: Statement,
+        values: Sequence[SQLValue],
+        doubt: Doubt | None = None,  # noqa: ARG002 - nothing is sent again
+    ) -> list[asyncpg.Record]:
         """As the store's claim asks for it."""
         return await self.connection.fetch(statement.numbered, *values)
 

@@ -148,7 +148,9 @@ def retry(job_id: UUID, extra_attempts: int = 0) -> Steps[str]:
     """Run an ended job again; returns its queue, to be woken."""
     check_whole("extra_attempts", extra_attempts, 0, MAX_ATTEMPTS)
     try:
-        rows = yield Query("job/retry", {"id": str(_checked_id(job_id)), "extra_attempts": extra_attempts})
+        rows = yield Query(
+            "job/retry", {"id": str(_checked_id(job_id)), "extra_attempts": extra_attempts}, once=True
+        )
     except StatementError as error:
         if not is_unique_violation(error):
             raise
@@ -171,7 +173,7 @@ def retry(job_id: UUID, extra_attempts: int = 0) -> Steps[str]:
 
 def cancel(job_id: UUID) -> Steps[CancelResult]:
     """End a pending job, or ask for the end of a running one."""
-    rows = yield Query("job/cancel", {"id": str(_checked_id(job_id))})
+    rows = yield Query("job/cancel", {"id": str(_checked_id(job_id))}, once=True)
     if rows:
         return CancelResult.CANCELLED if rows[0]["status"] == JobStatus.CANCELLED else CancelResult.REQUESTED
     status = yield from get_status(job_id)
@@ -182,12 +184,12 @@ def cancel(job_id: UUID) -> Steps[CancelResult]:
 
 def pause_queue(name: str) -> Steps[None]:
     """Stop claims from a queue."""
-    yield Query("queue/pause", {"name": check_queue(name)})
+    yield Query("queue/pause", {"name": check_queue(name)}, once=True)
 
 
 def resume_queue(name: str) -> Steps[None]:
     """Let claims from a queue go on."""
-    yield Query("queue/resume", {"name": check_queue(name)})
+    yield Query("queue/resume", {"name": check_queue(name)}, once=True)
 
 
 def limit_queue(name: str, max_running: int | None) -> Steps[None]:
@@ -195,7 +197,7 @@ def limit_queue(name: str, max_running: int | None) -> Steps[None]:
     checked = check_queue(name)
     if max_running is not None:
         check_whole("max_running", max_running, 1, MAX_RUNNING)
-    yield Query("queue/limit", {"name": checked, "max_running": max_running})
+    yield Query("queue/limit", {"name": checked, "max_running": max_running}, once=True)
 
 
 def list_queues(alive_within: float = 60.0) -> Steps[list[QueueInfo]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from jobplane.sql import SQLValue
+from jobplane.store.doubt import Doubt
 from jobplane.store.rows import Row
 
 T = TypeVar("T")
@@ -14,10 +15,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One statement by name, with its arguments."""
+    """One statement by name, with its arguments.
+
+    Attributes:
+        doubt: learns whether an earlier try may have been done, where the statement is sent again after a lost answer;
+            for statements that do no harm then.
+        once: the statement must take effect once: it is sent again only after a try that certainly had none.
+    """
 
     statement: str
     args: Mapping[str, SQLValue]
+    doubt: Doubt | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

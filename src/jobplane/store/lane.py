@@ -10,6 +10,7 @@ import asyncpg
 
 from jobplane.sql import SQLValue, Statement
 from jobplane.store.database import Connection, Database
+from jobplane.store.doubt import Doubt
 from jobplane.store.failures import Reaction, reaction_to
 from jobplane.store.replication import listener_for, not_replicated
 
@@ -26,19 +27,25 @@ class Lane:
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._unconfirmed: list[str] = []
 
-    async def fetch(self, statement: Statement, args: Mapping[str, SQLValue]) -> list[asyncpg.Record]:
+    async def fetch(
+        self, statement: Statement, args: Mapping[str, SQLValue], doubt: Doubt | None = None
+    ) -> list[asyncpg.Record]:
         """As Database.fetch."""
         values = statement.positions(args)
-        return await self._database.patiently(statement.name, lambda: self.fetch_once(statement, values))
+        return await self._database.patiently(
+            statement.name, lambda: self.fetch_once(statement, values, doubt), doubt
+        )
 
-    async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
+    async def fetch_once(
+        self, statement: Statement, values: Sequence[SQLValue], doubt: Doubt | None = None
+    ) -> list[asyncpg.Record]:
         """As Database.fetch_once."""
         connection = self._connection
         if connection is None or connection.is_closed():
             connection = await self._opened()
         self._unconfirmed.clear()
         try:
-            rows = await self._database.fetch_on(connection, statement, values)
+            rows = await self._database.fetch_on(connection, statement, values, doubt)
         except BaseException as error:
             if _spoils_connection(error):
                 self._give_up()

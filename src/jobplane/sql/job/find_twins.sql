@@ -11,7 +11,9 @@ SELECT
     job.id, job.type, job.status, job.unique_key, job.tenant,
     -- -infinity and years that Python does not know, which only a foreign producer writes, read as the nearest that it does.
     LEAST(GREATEST(job.scheduled_at, '0001-02-01Z'), '9999-11-30Z') AS scheduled_at,
-    LEAST(GREATEST(job.created_at, '0001-02-01Z'), '9999-11-30Z') AS created_at
+    LEAST(GREATEST(job.created_at, '0001-02-01Z'), '9999-11-30Z') AS created_at,
+    -- For how many seconds it has been there. Whoever looks after a lost answer tells by it whether the job is theirs.
+    extract(epoch FROM clock_timestamp() - LEAST(GREATEST(job.created_at, '0001-02-01Z'), '9999-11-30Z'))::float8 AS age
 FROM (
     SELECT id, type, status, scheduled_at, created_at, unique_key, tenant
     FROM {schema}.jobs

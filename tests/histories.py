@@ -57,6 +57,8 @@ class Script:
     transitions: list[Transition] = field(default_factory=list)
     last: dict[UUID, Transition] = field(default_factory=dict)
     now: float = 0.0
+    spent: int = 0
+    """The highest epoch of any job that is gone."""
 
     def enqueue(self, number: int = 1, when: float | None = None, **changes: object) -> Transition:
         """A job that is due at once."""
@@ -91,7 +93,11 @@ class Script:
         was = self.last[job(number)]
         made = self._next(number, "claim", RUNNING, when, actor(worker))
         made = replace(
-            made, epoch=was.epoch + 1, attempts=was.attempts + 1, worker_id=worker, lease_is=made.at + LEASE
+            made,
+            epoch=(was.epoch or self.spent) + 1,
+            attempts=was.attempts + 1,
+            worker_id=worker,
+            lease_is=made.at + LEASE,
         )
         return self._write(replace(made, **changes))  # type: ignore[arg-type]
 
@@ -140,6 +146,7 @@ class Script:
         self, verb: str = "prune", number: int = 1, when: float | None = None, **changes: object
     ) -> Transition:
         """Prune or delete."""
+        self.spent = max(self.spent, self.last[job(number)].epoch)
         return self._write(replace(self._next(number, verb, None, when, actor(A)), **changes))  # type: ignore[arg-type]
 
     def history(self, **changes: object) -> History:
@@ -228,7 +235,7 @@ class Simulation:
         self.script.now += self.draw.choice((0.001, 0.05, 0.3))
         self._sweep()
         last = self.script.last.get(job(number))
-        if last is None:
+        if last is None or (last.after is None and self.draw.random() < 0.5):
             self._enqueue(number)
         elif last.after is PENDING:
             self._start(number, last)

@@ -92,6 +92,26 @@ BEGIN
         USING ERRCODE = 'serialization_failure';
 END $_$;
 
+CREATE FUNCTION control_plane.keep_epochs() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    highest bigint;
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        SELECT max(lease_epoch) INTO highest FROM deleted;
+    ELSE
+        SELECT max(lease_epoch) INTO highest FROM "control_plane".jobs;
+    END IF;
+    IF highest > COALESCE((SELECT spent FROM "control_plane".epochs WHERE only_row), 0) THEN
+        -- An insert, since the row may have been emptied away with the jobs.
+        INSERT INTO "control_plane".epochs AS e (spent) VALUES (highest)
+        ON CONFLICT (only_row) DO UPDATE SET spent = GREATEST(e.spent, EXCLUDED.spent);
+    END IF;
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION control_plane.new_job_id() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -173,6 +193,12 @@ CREATE TABLE control_plane.duties (
     due_at timestamp with time zone DEFAULT now() NOT NULL,
     last_run_at timestamp with time zone,
     last_worker_id text
+);
+
+CREATE TABLE control_plane.epochs (
+    only_row boolean DEFAULT true NOT NULL,
+    spent bigint NOT NULL,
+    CONSTRAINT epochs_only_row_check CHECK (only_row)
 );
 
 CREATE TABLE control_plane.job_attempts (
@@ -330,6 +356,9 @@ CREATE TABLE control_plane.workers (
 ALTER TABLE ONLY control_plane.duties
     ADD CONSTRAINT duties_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY control_plane.epochs
+    ADD CONSTRAINT epochs_pkey PRIMARY KEY (only_row);
+
 ALTER TABLE ONLY control_plane.job_attempts
     ADD CONSTRAINT job_attempts_pkey PRIMARY KEY (job_id, epoch);
 
@@ -365,6 +394,10 @@ CREATE INDEX idx_jobs_status_scheduled_at ON control_plane.jobs USING btree (que
 CREATE UNIQUE INDEX idx_jobs_unique_key ON control_plane.jobs USING btree (unique_key, tenant) NULLS NOT DISTINCT WHERE ((unique_key IS NOT NULL) AND (status = ANY (ARRAY['pending'::text, 'running'::text])));
 
 CREATE INDEX idx_schedules_look_at ON control_plane.schedules USING btree (look_at) WHERE (paused_at IS NULL);
+
+CREATE TRIGGER keep_epochs AFTER DELETE ON control_plane.jobs REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION control_plane.keep_epochs();
+
+CREATE TRIGGER keep_epochs_of_all BEFORE TRUNCATE ON control_plane.jobs FOR EACH STATEMENT EXECUTE FUNCTION control_plane.keep_epochs();
 
 CREATE TRIGGER take_priority_from_payload BEFORE INSERT ON control_plane.jobs FOR EACH ROW WHEN (((new.priority = 0) AND (new.payload ? 'priority'::text))) EXECUTE FUNCTION control_plane.take_priority_from_payload();
 

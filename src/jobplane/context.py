@@ -34,7 +34,8 @@ class JobContext:
     Attributes:
         attempt: 1 for the first try.
         max_attempts: the last attempt's number.
-        epoch: the fencing token; together with job.id the idempotency key to hand to other systems.
+        epoch: the fencing token, which grows with each claim of an id and never repeats; together with job.id the
+            idempotency key to hand to other systems.
     """
 
     _claim: Claim

@@ -15,10 +15,12 @@ JobplaneError
 ├── WaitTimeoutError             the job was not finished in the time given
 ├── DatabaseError                the server refused or could not be reached; the cause is kept
 │   ├── DatabaseUnavailableError
+│   │   └── OutcomeUnknownError  a change was sent, and no answer says whether it was done
 │   ├── ReadOnlyDatabaseError
 │   ├── NotReplicatedError       written on the primary; whether a standby has it is not known
 │   ├── SchemaError              tables are missing, or are newer than this code
 │   └── StatementError           the statement itself was refused
+│       └── JobsExistError       enqueue_many wrote nothing: a job of the batch is there already
 └── MigrationError               a migration cannot be applied safely
 """
 
@@ -97,6 +99,15 @@ class DatabaseUnavailableError(DatabaseError):
     """No usable connection within the time allowed."""
 
 
+class OutcomeUnknownError(DatabaseUnavailableError):
+    """A change was sent, but its answer was lost and the server could not be asked again: it may have been done.
+
+    Every other DatabaseUnavailableError means that nothing was changed. What to do: look (`get_job`, `list_queues`,
+    `list_schedules`), or call again where that does no harm. An enqueue with the same idempotency key, or of the same
+    NewJob, makes no second job; `enqueue_many` of the same jobs writes all of them or raises JobsExistError.
+    """
+
+
 class ReadOnlyDatabaseError(DatabaseError):
     """Only a read-only server (a standby) could be reached."""
 
@@ -115,6 +126,14 @@ class SchemaError(DatabaseError):
 
 class StatementError(DatabaseError):
     """PostgreSQL refused a statement for a reason that a retry will not mend."""
+
+
+class JobsExistError(StatementError):
+    """enqueue_many wrote nothing, because the id or the unique key of one of its jobs is taken.
+
+    Where an earlier call with the same jobs raised OutcomeUnknownError, that call wrote all of them, and there is nothing
+    left to do. Otherwise `enqueue_new` writes jobs one by one, and returns those that are there already.
+    """
 
 
 class MigrationError(JobplaneError):

@@ -146,7 +146,11 @@ class Job:
     queue: str
     priority: int
     lease_epoch: int
-    """How often the job was ever claimed: the fencing token to hand to other systems."""
+    """The fencing token to hand to other systems: 0 before the first claim, and one more with each claim after that.
+
+    No two claims of one id ever have the same, also where the job was deleted and its id came back. So the first claim
+    need not have 1: it counts on from the highest epoch of any job that was deleted.
+    """
     lease_expires_at: datetime | None
     worker_id: str | None
     unique_key: str | None

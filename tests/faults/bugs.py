@@ -159,5 +159,12 @@ _ALL: Final = (
         mistakes_of_workers.thread_left_alone,
         "test_handlers.py::test_no_attempt_begins_beside_a_thread_of_the_last",
     ),
+    Bug(
+        20,
+        "the fence starts again at 0 for an id that comes back",
+        "jobplane before migration 015",
+        mistakes.fence_starts_again,
+        "test_reborn.py::test_f35_a_claim_of_an_ids_first_life_does_not_end_that_of_its_second",
+    ),
 )
 BUGS: Final = {str(bug.number): bug for bug in _ALL}

@@ -19,6 +19,11 @@ from jobplane.store.rows import as_uuid
 from jobplane.store.store import Store
 from jobplane.worker import executor, reporter
 
+CLAIMS: Final = ("job/claim", "job/claim_onward", "job/claim_limited")
+NEXT_EPOCH: Final = """lease_epoch = CASE job.lease_epoch
+        WHEN 0 THEN COALESCE((SELECT e.spent FROM {schema}.epochs AS e WHERE e.only_row), 0)
+        ELSE job.lease_epoch
+    END + 1"""
 FENCE: Final = "job.lease_epoch = CASE job.status WHEN 'running' THEN {} END"
 
 
@@ -60,7 +65,7 @@ def rescue_by_id_only() -> None:
 def epoch_from_attempts() -> None:
     """The fence goes back when an attempt is given back."""
     for name in ("job/claim", "job/claim_limited"):
-        _alter(name, ("lease_epoch = job.lease_epoch + 1", "lease_epoch = job.attempts + 1"))
+        _alter(name, (NEXT_EPOCH, "lease_epoch = job.attempts + 1"))
 
 
 def attempt_counted_at_finish() -> None:
@@ -216,3 +221,9 @@ def outcome_dropped_after_a_failed_write() -> None:
         """Keeps what could not be written among the held claims, which are renewed, and nowhere else."""
 
     reporter.Inbox.put_back = forgetful  # type: ignore[method-assign]
+
+
+def fence_starts_again() -> None:
+    """An id that comes back after its job was pruned is claimed under the epochs of its first life."""
+    for name in CLAIMS:
+        _alter(name, (NEXT_EPOCH, "lease_epoch = job.lease_epoch + 1"))

@@ -8,6 +8,7 @@ from jobplane.history.record import History
 from jobplane.history.violations import (
     BrokenFence,
     DoubleCompletion,
+    ExtraExecution,
     StaleWrite,
     UnclaimedExecution,
 )
@@ -42,7 +43,40 @@ def _(script: Script, *, broken: bool) -> History:
 @case(BrokenFence, "an epoch was skipped")
 def _(script: Script, *, broken: bool) -> History:
     script.enqueue()
-    script.claim(epoch=2 if broken else 1)
+    # The first claim counts on from whichever jobs were deleted; those after it one by one.
+    script.claim(epoch=7)
+    script.end("release")
+    script.claim(epoch=9 if broken else 8)
+    return script.history()
+
+
+@case(BrokenFence, "the fence starts again for an id that comes back")
+def _(script: Script, *, broken: bool) -> History:
+    life(script)
+    script.gone()
+    script.enqueue()
+    script.claim(epoch=1 if broken else 2)
+    return script.history()
+
+
+@case(BrokenFence, "the third life of an id has an epoch of its first")
+def _(script: Script, *, broken: bool) -> History:
+    script.enqueue()
+    script.claim(epoch=5)
+    script.end("complete")
+    script.gone()
+    script.enqueue()
+    script.cancel()
+    script.gone()
+    script.enqueue()
+    script.claim(epoch=5 if broken else 6)
+    return script.history()
+
+
+@case(BrokenFence, "a claim has no epoch")
+def _(script: Script, *, broken: bool) -> History:
+    script.enqueue()
+    script.claim(epoch=0 if broken else 1)
     return script.history()
 
 
@@ -95,6 +129,26 @@ def _(script: Script, *, broken: bool) -> History:
 def _(script: Script, *, broken: bool) -> History:
     life(script)
     return script.history(executions=(ran(START, 2 if broken else 1),))
+
+
+@case(UnclaimedExecution, "started under an epoch between two lives")
+def _(script: Script, *, broken: bool) -> History:
+    life(script)
+    script.gone()
+    script.enqueue()
+    script.claim(epoch=5)
+    script.end("complete")
+    return script.history(executions=(ran(START), ran(START, 3 if broken else 5)))
+
+
+@case(ExtraExecution, "started twice under one epoch of a job that came back")
+def _(script: Script, *, broken: bool) -> History:
+    life(script)
+    script.gone()
+    script.enqueue()
+    script.claim(epoch=2)
+    script.end("complete")
+    return script.history(executions=(ran(START), ran(START, 1 if broken else 2)))
 
 
 @case(UnclaimedExecution, "started though nothing is known of it")

@@ -14,6 +14,7 @@ from jobplane.client.steps import Query, Steps
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.database import Database
+from jobplane.store.doubt import Doubt
 from jobplane.store.failures import translated
 from jobplane.store.lane import Lane
 from jobplane.store.rows import Row
@@ -29,7 +30,8 @@ CREATE_CLOCK: Final = """
 CREATE FUNCTION control_plane.test_now() RETURNS timestamptz STABLE LANGUAGE sql
 AS $$ SELECT current_setting('models.now')::timestamptz $$
 """
-EMPTY: Final = "TRUNCATE control_plane.jobs, control_plane.job_attempts, control_plane.queues"
+# The epochs last: emptying the jobs keeps those that they had.
+EMPTY: Final = "TRUNCATE control_plane.jobs, control_plane.job_attempts, control_plane.queues; TRUNCATE control_plane.epochs"
 
 
 class Session(Lane):
@@ -61,14 +63,24 @@ class Session(Lane):
         """From here on, statements of this session take this for now()."""
         await self.connection.fetchval("SELECT set_config('models.now', $1, false)", now.isoformat())
 
-    async def fetch(self, statement: Statement, args: Mapping[str, SQLValue]) -> list[asyncpg.Record]:
+    async def fetch(
+        self,
+        statement: Statement,
+        args: Mapping[str, SQLValue],
+        doubt: Doubt | None = None,  # noqa: ARG002 - nothing is sent again
+    ) -> list[asyncpg.Record]:
         """One statement, once. Raises the error that a client would see."""
         try:
             return await self.connection.fetch(statement.numbered, *statement.positions(args))
         except asyncpg.PostgresError as error:
             raise translated(error, statement.name) from error
 
-    async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
+    async def fetch_once(
+        self,
+        statement: Statement,
+        values: Sequence[SQLValue],
+        doubt: Doubt | None = None,  # noqa: ARG002 - nothing is sent again
+    ) -> list[asyncpg.Record]:
         """As the store's claim asks for it."""
         return await self.connection.fetch(statement.numbered, *values)
 

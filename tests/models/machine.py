@@ -50,6 +50,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.made: list[UUID] = []
         self.held: dict[str, list[tuple[Token, Claim]]] = {worker: [] for worker in WORKERS}
         self.epochs: dict[UUID, int] = {}
+        """The highest epoch that an id ever had, in whichever of its lives."""
         loop(session.connection.execute(EMPTY))
         loop(session.set_time(START))
 
@@ -117,6 +118,7 @@ class QueueMachine(RuleBasedStateMachine):
         claims = self.loop(self.store.claim(queue, KNOWN[worker], worker, LEASE, limit))
 
         tokens = self.model.claim(queue, KNOWN[worker], worker, LEASE, limit)
+        assert all(token.epoch > self.epochs.get(token.id, 0) for token in tokens), "I5: no epoch comes twice"
         assert [
             Token(UUID(int=claim.id.int), claim.epoch, worker, claim.attempt, claim.max_attempts)
             for claim in claims
@@ -230,9 +232,10 @@ class QueueMachine(RuleBasedStateMachine):
         assert len(rows) + self.model.pruned == self.model.enqueued, "I20"
         for row in rows:
             assert 0 <= row.attempts <= row.max_attempts, "I6"
-            assert row.lease_epoch >= self.epochs.get(row.id, 0), "I5"
+            # A job that was pruned and enqueued once more has epoch 0 until its first claim.
+            assert row.lease_epoch == 0 or row.lease_epoch >= self.epochs.get(row.id, 0), "I5"
             assert row.unique_key is None or len(self.model.holders(row.unique_key)) <= 1, "I15"
-        self.epochs = {row.id: row.lease_epoch for row in rows}
+            self.epochs[row.id] = max(row.lease_epoch, self.epochs.get(row.id, 0))
 
     # -- inside --------------------------------------------------------------------------------------
 

@@ -92,6 +92,8 @@ class QueueModel:
     paused: set[str] = field(default_factory=set)
     enqueued: int = 0
     pruned: int = 0
+    spent: int = 0
+    """The highest epoch of any deleted job: the first claim of a job counts on from it."""
 
     # -- the client ----------------------------------------------------------------------------------
 
@@ -155,7 +157,7 @@ class QueueModel:
         for row in due[:limit]:
             row.status, row.worker_id, row.started_at = "running", worker, self.now
             row.attempts += 1
-            row.lease_epoch += 1
+            row.lease_epoch = (row.lease_epoch or self.spent) + 1
             row.lease_expires_at = self.now + lease
             tokens.append(Token(row.id, row.lease_epoch, worker, row.attempts, row.max_attempts))
         return tokens
@@ -290,7 +292,7 @@ class QueueModel:
     def prune(self, chosen: Collection[UUID]) -> None:
         """Delete jobs, and their attempts with them."""
         for job_id in chosen:
-            del self.rows[job_id]
+            self.spent = max(self.spent, self.rows.pop(job_id).lease_epoch)
         self.attempts = {attempt for attempt in self.attempts if attempt.job_id not in chosen}
         self.crashes = [crash for crash in self.crashes if crash.job_id not in chosen]
         self.pruned += len(chosen)

@@ -27,6 +27,8 @@ class Plan:
     """Pages touched, found in memory or not (only after running)."""
     unused: frozenset[str]
     """Indexes that the plan names and the run never looked at (only after running)."""
+    loops: Mapping[str, int]
+    """How often each index was looked at (only after running)."""
     init_plans: frozenset[str]
     """The nodes that run once before all others, whatever the planner makes of the rest."""
     text: str
@@ -62,6 +64,11 @@ async def explain(sql: SQL, query: str, *, run: bool = False) -> Plan:
             for node in nodes
             if "Index Name" in node and node.get("Actual Loops") == 0
         ),
+        loops={
+            str(node["Index Name"]): _whole(node.get("Actual Loops"))
+            for node in nodes
+            if "Index Name" in node
+        },
         init_plans=frozenset(
             str(node["Node Type"]) for node in nodes if node.get("Parent Relationship") == "InitPlan"
         ),

@@ -65,6 +65,7 @@ async def test_a_claim_walks_the_polling_index_and_touches_few_pages(worker: SQL
         "idx_jobs_status_scheduled_at",
         "jobs_pkey",
         "queues_pkey",
+        "epochs_pkey",
         "job_attempts_pkey",
     }, plan.text
     assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
@@ -77,6 +78,7 @@ async def test_a_claim_walks_the_polling_index_and_touches_few_pages(worker: SQL
     assert plan.unused == {"job_attempts_pkey"}, (
         "a job that was never claimed before has no crashes to look for"
     )
+    assert plan.loops["epochs_pkey"] == 1, "once for the statement, not for each job"
 
 
 @in_each_mode
@@ -99,7 +101,7 @@ async def test_a_claim_that_goes_on_enters_the_polling_index_at_its_marks(worker
     plan = await explain_statement(worker, load("job/claim_onward"), args, mode, run=True)
 
     assert len(marks) == 3
-    known = {"idx_jobs_status_scheduled_at", "jobs_pkey", "queues_pkey", "job_attempts_pkey"}
+    known = {"idx_jobs_status_scheduled_at", "jobs_pkey", "queues_pkey", "epochs_pkey", "job_attempts_pkey"}
     assert plan.indexes == known, plan.text
     assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
     assert "Sort" not in plan.nodes, "the index is in claim order"
@@ -127,7 +129,13 @@ async def test_a_claim_under_a_limit_walks_the_polling_index_and_counts_running_
 
     plan = await explain_statement(worker, load("job/claim_limited"), args, mode, run=True)
 
-    known = {"idx_jobs_status_scheduled_at", "idx_jobs_status", "jobs_pkey", "job_attempts_pkey"}
+    known = {
+        "idx_jobs_status_scheduled_at",
+        "idx_jobs_status",
+        "jobs_pkey",
+        "epochs_pkey",
+        "job_attempts_pkey",
+    }
     assert plan.indexes == known, plan.text
     assert plan.scans("jobs") == {"ModifyTable", "Index Scan"}
     assert "Sort" not in plan.nodes, "the index is in claim order"

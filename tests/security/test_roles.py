@@ -42,6 +42,7 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
             "update": "status attempts scheduled_at started_at completed_at last_error lease_epoch lease_expires_at "
             "worker_id result progress",
         },
+        "epochs": {"select": ALL},
         "job_attempts": {
             "select": ALL,
             "insert": "job_id epoch attempt outcome error_type message frames worker_id started_at ended_at",
@@ -501,6 +502,7 @@ async def test_functions_with_the_owners_rights_pin_where_they_look_names_up(sha
     assert {row["proname"] for row in functions if row["prosecdef"]} == {
         "cancel_job",
         "enqueue_job",
+        "keep_epochs",
         "make_ticks",
         "prune_events",
         "prune_jobs",

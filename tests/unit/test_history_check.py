@@ -70,6 +70,8 @@ def test_one_fault_is_not_told_as_many() -> None:
     """After a violation the check goes on from what it found, so that the rest is judged by itself."""
     script = Script()
     script.enqueue()
+    script.claim()
+    script.end("release")
     script.claim(epoch=7)
     for _ in range(5):
         script.renew()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 from jobplane.client.ops import wake
@@ -12,6 +12,7 @@ from jobplane.client.steps import Pause, Query, Steps
 from jobplane.errors import DatabaseUnavailableError, InvalidInputError, StatementError, shown
 from jobplane.job import TERMINAL, EnqueueJobResult, NewJob
 from jobplane.sql import SQLValue
+from jobplane.store.doubt import Doubt
 from jobplane.store.failures import is_unique_violation
 from jobplane.store.rows import (
     as_uuid,
@@ -28,37 +29,43 @@ PATIENT_TRIES: Final = 3
 """So many without a pause: then keys that change hands quickly get a moment."""
 
 
-def insert_of_our_own(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
-    """As `insert`, where an error of a statement spoils no transaction of a caller's: a plain job is written plainly."""
+def insert_of_our_own(jobs: Sequence[NewJob], doubt: Doubt | None = None) -> Steps[list[EnqueueJobResult]]:
+    """Like `insert`, on connections of our own, where a failed statement aborts no transaction of a caller's.
+
+    A plain job takes the cheaper INSERT. `doubt`: of earlier tries to write the same jobs; default: there were none.
+    """
+    doubt = doubt or Doubt()
     if len(jobs) == 1 and jobs[0].is_plain:
         try:
-            (row,) = yield Query("job/insert_fresh", plain_parameters_of(jobs[0]))
+            (row,) = yield Query("job/insert_fresh", plain_parameters_of(jobs[0]), doubt)
         except StatementError as error:
             if not is_unique_violation(error):
                 raise
             # It is there: by a try whose answer was lost, or because it was given twice.
         else:
             return [written_of(row, jobs[0])]
-    return (yield from insert(jobs))
+    return (yield from insert(jobs, doubt))
 
 
-def insert(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
+def insert(jobs: Sequence[NewJob], doubt: Doubt | None = None) -> Steps[list[EnqueueJobResult]]:
     """Write jobs, answering in their order, as if each were written after the one before it.
 
-    A job that is there already is returned instead, flagged.
+    A job that is there already is returned instead, flagged; but for one that was made by an earlier try of this call,
+    as far as can be told: it has the id, and has been there for no longer than the call (see `doubt`).
     """
+    doubt = doubt or Doubt()
     if len(jobs) == 1:
-        return list((yield from _insert_distinct(jobs)).values())
+        return list((yield from _insert_distinct(jobs, doubt)).values())
     leaders: dict[UUID, NewJob] = {}
     for job in jobs:
         leaders.setdefault(job.id, job)
-    results = yield from _insert_distinct(list(leaders.values()))
+    results = yield from _insert_distinct(list(leaders.values()), doubt)
     if len(leaders) == len(jobs):
         return [results[job.id] for job in jobs]
     followers = [job for job in jobs if leaders[job.id] is not job]
     # A leader that found another job by its unique key was not written: its id is free for the next.
     alone = [job for job in followers if results[job.id].id != job.id]
-    own = dict(zip(map(id, alone), (yield from insert(alone)) if alone else (), strict=True))
+    own = dict(zip(map(id, alone), (yield from insert(alone, doubt)) if alone else (), strict=True))
     return [
         results[job.id]
         if leaders[job.id] is job
@@ -67,7 +74,7 @@ def insert(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
     ]
 
 
-def _insert_distinct(jobs: Sequence[NewJob]) -> Steps[dict[UUID, EnqueueJobResult]]:
+def _insert_distinct(jobs: Sequence[NewJob], doubt: Doubt) -> Steps[dict[UUID, EnqueueJobResult]]:
     # Ids are distinct. Unique keys need not be: the first with a key is written, and the others find it, or the older
     # job that has their id.
     results: dict[UUID, EnqueueJobResult] = {}
@@ -78,16 +85,17 @@ def _insert_distinct(jobs: Sequence[NewJob]) -> Steps[dict[UUID, EnqueueJobResul
             yield Pause(0.005 * number)
         before = len(missing)
         if len(missing) == 1:
-            rows = yield Query("job/insert", parameters_of(missing[0]))
+            rows = yield Query("job/insert", parameters_of(missing[0]), doubt)
         else:
-            rows = yield Query("job/insert_many", columns_of(missing))
+            rows = yield Query("job/insert_many", columns_of(missing), doubt)
         asked = {job.id: job for job in missing}
         for row in rows:
             job = asked[id_in(row)]
             results[job.id] = written_of(row, job)
         missing = [job for job in missing if job.id not in results]
         if missing:
-            yield from _find_twins(missing, results)
+            doubt.partly_written = doubt.partly_written or bool(results)
+            yield from _find_twins(missing, results, doubt)
             # What stood in the way may have ended between the two statements: then there is room now.
             missing = [job for job in missing if job.id not in results]
         if not missing:
@@ -99,15 +107,17 @@ def _insert_distinct(jobs: Sequence[NewJob]) -> Steps[dict[UUID, EnqueueJobResul
     )
 
 
-def _find_twins(missing: Sequence[NewJob], results: dict[UUID, EnqueueJobResult]) -> Steps[None]:
+def _find_twins(
+    missing: Sequence[NewJob], results: dict[UUID, EnqueueJobResult], doubt: Doubt
+) -> Steps[None]:
     ids: list[SQLValue] = [str(job.id) for job in missing]
     keys: list[SQLValue] = [job.unique_key for job in missing if job.unique_key]
     tenants: list[SQLValue] = list({job.tenant for job in missing if job.tenant})
     if tenants:
         args: dict[str, SQLValue] = {"ids": ids, "unique_keys": keys, "tenants": tenants}
-        twins = yield Query("job/find_tenants_twins", args)
+        twins = yield Query("job/find_tenants_twins", args, doubt.for_reading())
     else:
-        twins = yield Query("job/find_twins", {"ids": ids, "unique_keys": keys})
+        twins = yield Query("job/find_twins", {"ids": ids, "unique_keys": keys}, doubt.for_reading())
     by_id = {as_uuid(row["id"]): row for row in twins}
     by_key = {(row["tenant"], row["unique_key"]): row for row in twins if row["status"] not in TERMINAL}
     for job in missing:
@@ -115,9 +125,11 @@ def _find_twins(missing: Sequence[NewJob], results: dict[UUID, EnqueueJobResult]
         if twin is not None and twin["tenant"] != job.tenant:
             # Not even its status is theirs to know.
             raise InvalidInputError("id", job.id, "must be new: a job of another tenant has it")
-        twin = twin or (by_key.get((job.tenant, job.unique_key)) if job.unique_key else None)
         if twin is not None:
-            results[job.id] = existing_of(twin)
+            ours = doubt.covers(cast("float", twin["age"]))
+            results[job.id] = replace(existing_of(twin), existing=not ours)
+        elif job.unique_key and (holder := by_key.get((job.tenant, job.unique_key))) is not None:
+            results[job.id] = existing_of(holder)
 
 
 def _place(job: NewJob) -> tuple[str, str, int]:

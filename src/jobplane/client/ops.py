@@ -186,18 +186,18 @@ def _change(verb: str, args: Mapping[str, SQLValue]) -> Steps[Sequence[Row]]:
     # Asked each time: jobplane roles may be applied while a client lives, and neither verb is called often.
     rows = yield Query("job/may_change", {})
     if rows[0]["may"]:
-        return (yield Query(verb, args))
-    return (yield Query(f"roles/{verb.replace('/', '_')}", args, verb))
+        return (yield Query(verb, args, once=True))
+    return (yield Query(f"roles/{verb.replace('/', '_')}", args, once=True, verb=verb))
 
 
 def pause_queue(name: str) -> Steps[None]:
     """Stop claims from a queue."""
-    yield Query("queue/pause", {"name": check_queue(name)})
+    yield Query("queue/pause", {"name": check_queue(name)}, once=True)
 
 
 def resume_queue(name: str) -> Steps[None]:
     """Let claims from a queue go on."""
-    yield Query("queue/resume", {"name": check_queue(name)})
+    yield Query("queue/resume", {"name": check_queue(name)}, once=True)
 
 
 def limit_queue(name: str, max_running: int | None) -> Steps[None]:
@@ -205,7 +205,7 @@ def limit_queue(name: str, max_running: int | None) -> Steps[None]:
     checked = check_queue(name)
     if max_running is not None:
         max_running = check_whole("max_running", max_running, 1, MAX_RUNNING)
-    yield Query("queue/limit", {"name": checked, "max_running": max_running})
+    yield Query("queue/limit", {"name": checked, "max_running": max_running}, once=True)
 
 
 def list_queues(alive_within: float = 60.0) -> Steps[list[QueueInfo]]:

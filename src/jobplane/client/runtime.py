@@ -10,6 +10,7 @@ from jobplane.client import inserts, ops
 from jobplane.client.batcher import Batcher, Insert
 from jobplane.client.notifier import Notifier
 from jobplane.client.steps import Pause, Query, Steps
+from jobplane.client.turns import AsyncTurns
 from jobplane.errors import ConfigurationError, DatabaseError
 from jobplane.job import NewJob
 from jobplane.settings import DatabaseSettings
@@ -19,12 +20,15 @@ from jobplane.store.bulk import can_copy, chunks, copy, copy_in, translating
 from jobplane.store.database import Connection, Database
 from jobplane.store.lane import Lane
 from jobplane.store.rows import Row
+from jobplane.store.session import CLIENT_SESSION
 from jobplane.tenant import of_tenant
 
 T = TypeVar("T")
 Run: TypeAlias = Callable[[Query], Awaitable[Sequence[Row]]]
 LANES: Final = 2
 """Connections for single enqueues, beside the pool; one more sends wake-ups."""
+LANE_SESSION: Final = CLIENT_SESSION.but(lock_timeout="100ms")
+"""No batch waits longer for the key of one of its jobs, or for the table."""
 
 
 class Runtime:
@@ -38,15 +42,30 @@ class Runtime:
             )
         self.loop = asyncio.get_running_loop()
         self.database = Database(settings, replicated=True, tenant=tenant)
-        self._lanes = [Lane(self.database) for _ in range(LANES + 1)]
-        self.batcher = Batcher([self._inserting_over(lane) for lane in self._lanes[:LANES]])
+        # What a lane would wait for is waited for over the pool. Through a pooler, setting the limit would take a
+        # transaction of several statements for each enqueue.
+        limited = settings.prepared_statements
+        inserting = (
+            Database(settings, setup=LANE_SESSION, retries=0, replicated=True, tenant=tenant)
+            if limited
+            else self.database
+        )
+        self._lanes = [*(Lane(inserting) for _ in range(LANES)), Lane(self.database)]
+        self.batcher = Batcher(
+            [self._inserting_over(lane) for lane in self._lanes[:LANES]],
+            lambda jobs, doubt: perform(inserts.insert_of_our_own(jobs, doubt), self.run),
+            AsyncTurns(max(settings.pool_max // 2, 1), settings.patience.total_seconds()),
+            keys_wait_apart=not limited,
+        )
         self._waking = self._running_over(self._lanes[LANES])
         self.notifier = Notifier(self._notify)
 
     async def run(self, query: Query) -> Sequence[Row]:
         """One statement on a connection of the pool, with patience."""
-        rows = await self.database.fetch(self.database.statement(query.statement, query.verb), query.args)
-        return cast("Sequence[Row]", rows)
+        statement = self.database.statement(query.statement, query.verb)
+        if query.once:
+            return await self.database.fetch_exactly_once(statement, query.args)
+        return cast("Sequence[Row]", await self.database.fetch(statement, query.args, query.doubt))
 
     def _inserting_over(self, lane: Lane) -> Insert:
         run = self._running_over(lane)
@@ -54,7 +73,9 @@ class Runtime:
 
     def _running_over(self, lane: Lane) -> Run:
         async def run(query: Query) -> Sequence[Row]:
-            rows = await lane.fetch(self.database.statement(query.statement, query.verb), query.args)
+            rows = await lane.fetch(
+                self.database.statement(query.statement, query.verb), query.args, query.doubt
+            )
             return cast("Sequence[Row]", rows)
 
         return run
@@ -65,9 +86,10 @@ class Runtime:
         if self.database.tenant is None:
             count = await copy(self.database, jobs, queues)
         else:  # row security refuses COPY
-            async with translating("enqueue_many"), self.database.transaction() as connection:
+            async with translating("enqueue_many") as doubt, self.database.transaction() as connection:
                 run = on_connection(connection, self.database.settings.schema)
                 count = await _insert_chunks(jobs, run, queues)
+                doubt.unanswered = True
         for queue in queues:
             self.notifier.wake(queue)
         return count

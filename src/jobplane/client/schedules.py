@@ -64,6 +64,7 @@ def put_schedule(wish: NewSchedule) -> Steps[ScheduleChange]:
             "missed": wish.missed.value,
             "missed_cap": wish.missed_cap,
         },
+        once=True,
     )
     if not rows:
         return ScheduleChange.UNCHANGED
@@ -78,17 +79,17 @@ def list_schedules() -> Steps[list[ScheduleInfo]]:
 
 def pause_schedule(name: str) -> Steps[None]:
     """Make no further jobs of it."""
-    _found((yield Query("schedule/pause", {"name": check_schedule(name)})), name)
+    _found((yield Query("schedule/pause", {"name": check_schedule(name)}, once=True)), name)
 
 
 def resume_schedule(name: str) -> Steps[None]:
     """Make its jobs again, from now on."""
-    _found((yield Query("schedule/resume", {"name": check_schedule(name)})), name)
+    _found((yield Query("schedule/resume", {"name": check_schedule(name)}, once=True)), name)
 
 
 def delete_schedule(name: str) -> Steps[None]:
     """Forget it; its jobs stay."""
-    _found((yield Query("schedule/delete", {"name": check_schedule(name)})), name)
+    _found((yield Query("schedule/delete", {"name": check_schedule(name)}, once=True)), name)
 
 
 def run_schedule(name: str) -> Steps[tuple[EnqueueJobResult, str]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from jobplane.sql import SQLValue
+from jobplane.store.doubt import Doubt
 from jobplane.store.rows import Row
 
 T = TypeVar("T")
@@ -19,11 +20,16 @@ class Query:
     Attributes:
         statement: folder and file, such as job/cancel.
         args: its parameters.
+        doubt: learns whether an earlier try may have been done, where the statement is sent again after a lost answer;
+            for statements that do no harm then.
+        once: the statement must take effect once: it is sent again only after a try that certainly had none.
         verb: which statement it says it is, where it is another way to do the same; see jobplane.sql.load.
     """
 
     statement: str
     args: Mapping[str, SQLValue]
+    doubt: Doubt | None = None
+    once: bool = False
     verb: str | None = None
 
 

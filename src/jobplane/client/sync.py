@@ -16,6 +16,7 @@ from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
 from jobplane.client.scheduling import SyncScheduling
 from jobplane.client.steps import Pause, Query, Steps
+from jobplane.client.turns import Turns
 from jobplane.errors import DatabaseError
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
 from jobplane.options import JobQueueOptions, ScheduleOptions, new_job, with_defaults
@@ -23,6 +24,7 @@ from jobplane.settings import DatabaseSettings, resolve
 from jobplane.sql import load
 from jobplane.store.adapters import sync_runner
 from jobplane.store.bulk import CHUNK
+from jobplane.store.doubt import Doubt
 from jobplane.store.rows import Row
 from jobplane.tenant import of_tenant, with_tenant
 from jobplane.wakeups import Cancel, LimitChanged
@@ -54,6 +56,7 @@ class SyncJobQueue(SyncScheduling):
         self._settings = settings
         self._database: SyncDatabase | None = None
         self._opening = threading.Lock()
+        self._turns = Turns(lambda: self.settings)
 
     @property
     def settings(self) -> DatabaseSettings:
@@ -96,7 +99,8 @@ class SyncJobQueue(SyncScheduling):
         """Write a job made by `task.new(...)`."""
         job = of_tenant(job, self.tenant)
         if connection is None:
-            result = self._run(inserts.insert_of_our_own([job]))[0]
+            with self._turns.of(job):
+                result = self._run(inserts.insert_of_our_own([job]))[0]
             if not result.existing:
                 self._wake(job.queue)
             return result
@@ -205,23 +209,26 @@ class SyncJobQueue(SyncScheduling):
         return with_defaults(self._options, options)
 
     def _run(self, steps: Steps[T]) -> T:
-        database = self._opened()
-        return perform(
-            steps,
-            lambda query: database.fetch(
-                load(query.statement, self.settings.schema, verb=query.verb), query.args
-            ),
-        )
+        database, schema = self._opened(), self.settings.schema
+
+        def run(query: Query) -> Sequence[Row]:
+            statement = load(query.statement, schema, verb=query.verb)
+            if query.once:
+                return database.fetch_exactly_once(statement, query.args)
+            return database.fetch(statement, query.args, query.doubt)
+
+        return perform(steps, run)
 
     def _insert_chunks(self, jobs: Iterator[NewJob], queues: set[str]) -> int:
         # As COPY, which row security refuses: one transaction, constant memory.
-        count = 0
-        with self._opened().transaction() as connection:
+        count, doubt = 0, Doubt()
+        with self._opened().transaction(doubt) as connection:
             run, schema = sync_runner(connection), self.settings.schema
             while chunk := list(islice(jobs, CHUNK)):
                 steps = inserts.insert(chunk)
                 count += len(perform(steps, lambda query: run(load(query.statement, schema), query.args)))
                 queues.update(job.queue for job in chunk)
+            doubt.unanswered = True
         return count
 
     def _wake(self, word: str) -> None:

@@ -26,14 +26,11 @@ def check_executions(history: History, lives: Mapping[UUID, Life]) -> Iterator[V
         elif execution.event is ExecutionEvent.END:
             ends[execution.job_id, execution.epoch] += 1
     for (job_id, epoch), count in starts.items():
-        life = lives.get(job_id)
-        if life is not None and life.births > 1:
-            continue  # pruned and made anew under its key: epochs began anew too
         if count > 1:
             yield ExtraExecution(job_id, f"job {job_id} was started {count} times under epoch {epoch}")
-        yield from _unclaimed(history, life, job_id, epoch)
+        yield from _unclaimed(history, lives.get(job_id), job_id, epoch)
     for (job_id, epoch), count in ends.items():
-        if count > 1 and not (job_id in lives and lives[job_id].births > 1):
+        if count > 1:
             yield DoubleCompletion(job_id, f"job {job_id} ran to its end {count} times under epoch {epoch}")
     if history.whole:
         yield from _more_than_once(starts, lives)
@@ -45,7 +42,12 @@ def _unclaimed(history: History, life: Life | None, job_id: UUID, epoch: int) ->
     if life is None:
         claimed = not history.whole
     else:
-        claimed = epoch <= life.last.epoch and (epoch > life.first_epoch or not history.whole)
+        known = (*life.spent, (life.first_epoch, life.last.epoch))
+        claimed = any(before < epoch <= last for before, last in known)
+        if not history.whole:
+            # Nothing is known of claims before the first that was recorded.
+            earliest = next((before for before, last in known if last > 0), epoch)
+            claimed = claimed or epoch <= earliest
     if not claimed:
         yield UnclaimedExecution(
             job_id, f"job {job_id} was started under epoch {epoch}, which was never claimed"

@@ -42,7 +42,9 @@ class Life:
     last: Transition
     """Its attributes are the job's."""
     first_epoch: int
-    """Before the first known claim."""
+    """Before the first known claim of this life."""
+    spent: tuple[tuple[int, int], ...] = ()
+    """Of each earlier life: the epoch before its first known claim, and its last."""
     held_since: datetime | None = None
     """The last accepted claim or renewal of the current epoch."""
     lost_since: datetime | None = None
@@ -92,7 +94,7 @@ class Lives:
             return
         self._check_legal(now)
         self._check_ends(life, now)
-        self._check_fence(was, now)
+        self._check_fence(life, was, now)
         self._check_attempts(was, now)
         self._follow(life, was, now)
         life.last = now
@@ -110,6 +112,7 @@ class Lives:
 
     def _be_born_again(self, life: Life, now: Transition) -> None:
         self._check_legal(now)
+        life.spent = (*life.spent, (life.first_epoch, life.last.epoch))
         life.last, life.first_epoch, life.births = now, now.epoch, life.births + 1
         life.held_since = life.lost_since = life.completed_epoch = None
         life.cancelled_unstarted = life.pruned = False
@@ -166,9 +169,16 @@ class Lives:
                 )
             life.completed_epoch = now.epoch
 
-    def _check_fence(self, was: Transition, now: Transition) -> None:
+    def _check_fence(self, life: Life, was: Transition, now: Transition) -> None:
         due = was.epoch + (now.verb == "claim")
-        if now.epoch != due:
+        if was.epoch == 0 and now.verb == "claim":
+            # The first claim of a life counts on from the epochs of every job that was deleted.
+            life.first_epoch = now.epoch - 1
+            highest = max((last for _, last in life.spent), default=0)
+            if now.epoch <= highest:
+                says = f"was claimed under epoch {now.epoch} (rev {now.rev}), but had epochs up to {highest} before"
+                self._add(BrokenFence, now, says)
+        elif now.epoch != due:
             self._add(
                 BrokenFence,
                 now,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import asyncpg
 
 from jobplane.job import NewJob
 from jobplane.store.database import Connection, Database
-from jobplane.store.failures import translated
+from jobplane.store.doubt import Doubt
+from jobplane.store.failures import translated_bulk
 from jobplane.store.replication import replication_heeded
 from jobplane.store.rows import COPY_COLUMNS, record_of
 
@@ -24,19 +25,23 @@ async def copy(database: Database, jobs: Iterable[NewJob] | AsyncIterable[NewJob
 
     One try, since the jobs can be iterated once only. Raises the DatabaseError that fits.
     """
-    async with translating("enqueue_many"), database.connection() as connection:
+    async with translating("enqueue_many") as doubt, database.connection() as connection:
         with replication_heeded(connection, heeded=database.replicated):
             async with database.within(connection):
-                return await copy_in(connection, jobs, database.settings.schema, queues)
+                return await copy_in(connection, jobs, database.settings.schema, queues, doubt)
 
 
 @asynccontextmanager
-async def translating(doing: str) -> AsyncIterator[None]:
-    """What the driver raises inside comes out as the DatabaseError that fits."""
+async def translating(doing: str) -> AsyncIterator[Doubt]:
+    """What the driver raises inside comes out as the DatabaseError that fits.
+
+    Whoever is about to commit says so with `doubt.unanswered = True`: before that, an error means that nothing is written.
+    """
+    doubt = Doubt()
     try:
-        yield
+        yield doubt
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise translated(error, doing) from error
+        raise doubt.translated(error, doing, translated_bulk) from error
 
 
 async def can_copy(connection: Connection) -> bool:
@@ -45,9 +50,16 @@ async def can_copy(connection: Connection) -> bool:
 
 
 async def copy_in(
-    connection: Connection, jobs: Iterable[NewJob] | AsyncIterable[NewJob], schema: str, queues: set[str]
+    connection: Connection,
+    jobs: Iterable[NewJob] | AsyncIterable[NewJob],
+    schema: str,
+    queues: set[str],
+    doubt: Doubt | None = None,
 ) -> int:
-    """COPY jobs as they come, in constant memory; returns how many and collects their queues."""
+    """COPY jobs as they come, in constant memory; returns how many and collects their queues.
+
+    Outside of a transaction the end of the jobs is the commit, which `doubt` is told of.
+    """
     now = await connection.fetchval("SELECT pg_catalog.now()")
     count = 0
 
@@ -57,21 +69,32 @@ async def copy_in(
         queues.add(job.queue)
         return record_of(job, now)
 
+    end = _noting_the_end(doubt or Doubt())
     if isinstance(jobs, AsyncIterable):
-        records: Iterable[tuple[object, ...]] | AsyncIterable[tuple[object, ...]] = _mapped(record, jobs)
+        records: Iterable[tuple[object, ...]] | AsyncIterable[tuple[object, ...]] = _mapped(record, jobs, end)
     else:
-        records = map(record, jobs)
+        records = chain(map(record, jobs), end)
     await connection.copy_records_to_table(
         "jobs", schema_name=schema, columns=COPY_COLUMNS, records=records, timeout=None
     )
     return count
 
 
+def _noting_the_end(doubt: Doubt) -> Iterator[tuple[object, ...]]:
+    # Yields nothing. Behind the jobs in a chain, it costs nothing for each of them.
+    doubt.unanswered = True
+    yield from ()
+
+
 async def _mapped(
-    record: Callable[[NewJob], tuple[object, ...]], jobs: AsyncIterable[NewJob]
+    record: Callable[[NewJob], tuple[object, ...]],
+    jobs: AsyncIterable[NewJob],
+    end: Iterator[tuple[object, ...]],
 ) -> AsyncIterator[tuple[object, ...]]:
     async for job in jobs:
         yield record(job)
+    for nothing in end:
+        yield nothing
 
 
 async def chunks(jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> AsyncIterator[list[NewJob]]:

@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 import asyncpg
 
@@ -16,9 +16,11 @@ from jobplane.errors import ConfigurationError, NotReplicatedError
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.connecting import connect
-from jobplane.store.failures import Reaction, reaction_to, sqlstate_of, translated
+from jobplane.store.doubt import Attempted, Doubt, was_never_there
+from jobplane.store.failures import Reaction, reaction_to, sqlstate_of
 from jobplane.store.pooler import must_pass_pooler
 from jobplane.store.replication import replication_heeded
+from jobplane.store.rows import Row
 from jobplane.store.session import CLIENT_SESSION, Session
 
 if TYPE_CHECKING:
@@ -72,28 +74,42 @@ class Database:
         """The statement of sql/<name>.sql for this database's schema; `verb` as in jobplane.sql.load."""
         return load(name, self.settings.schema, self._clock, verb)
 
-    async def fetch(self, statement: Statement, args: Mapping[str, SQLValue]) -> list[asyncpg.Record]:
+    async def fetch(
+        self, statement: Statement, args: Mapping[str, SQLValue], doubt: Doubt | None = None
+    ) -> list[asyncpg.Record]:
         """Run one idempotent statement, again after errors that pass, for as long as settings.patience.
 
-        Raises the DatabaseError that fits; the driver's is its cause.
+        `doubt` learns whether a try may have been done whose answer was lost. Raises the DatabaseError that fits; the
+        driver's is its cause.
         """
         values = statement.positions(args)
-        return await self.patiently(statement.name, lambda: self.fetch_once(statement, values))
+        return await self.patiently(statement.name, lambda: self.fetch_once(statement, values, doubt), doubt)
 
-    async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
+    async def fetch_once(
+        self, statement: Statement, values: Sequence[SQLValue], doubt: Doubt | None = None
+    ) -> list[asyncpg.Record]:
         """One try, for what must not be repeated blindly. Raises the driver's own errors."""
         async with self.connection() as connection:
             with replication_heeded(connection, heeded=self.replicated):
-                return await self.fetch_on(connection, statement, values)
+                return await self.fetch_on(connection, statement, values, doubt)
 
     async def fetch_on(
-        self, connection: Connection, statement: Statement, values: Sequence[SQLValue]
+        self,
+        connection: Connection,
+        statement: Statement,
+        values: Sequence[SQLValue],
+        doubt: Doubt | None = None,
     ) -> list[asyncpg.Record]:
         """One statement on a connection that was opened here."""
-        if not self._needs_transactions:
-            return await connection.fetch(statement.numbered, *values)
-        async with self._within_transaction(connection):
-            return await connection.fetch(statement.numbered, *values)
+        try:
+            if not self._needs_transactions:
+                return await connection.fetch(statement.numbered, *values)
+            async with self._within_transaction(connection):
+                return await connection.fetch(statement.numbered, *values)
+        except Exception as error:
+            if doubt is not None:
+                doubt.hear(error)
+            raise
 
     @asynccontextmanager
     async def within(self, connection: Connection) -> AsyncIterator[None]:
@@ -104,9 +120,46 @@ class Database:
         async with self._within_transaction(connection):
             yield
 
-    async def patiently(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Try something idempotent, again after errors that pass. `doing` names it in the error."""
-        give_up = time.monotonic() + self.settings.patience.total_seconds()
+    async def fetch_exactly_once(self, statement: Statement, args: Mapping[str, SQLValue]) -> Sequence[Row]:
+        """Run one statement that must take effect once, again only after tries that certainly had none.
+
+        Raises the DatabaseError that fits; OutcomeUnknownError where the server could not be asked in time.
+        """
+        values = statement.positions(args)
+        begun, outcome = self.statement("transaction/begun"), self.statement("transaction/outcome")
+        attempted: Attempted | None = None
+        doubt = Doubt()
+
+        async def attempt() -> Sequence[Row]:
+            nonlocal attempted
+            if attempted is not None:
+                try:
+                    (found,) = await self.fetch_once(outcome, [attempted.id])
+                    if attempted.is_done(found["outcome"]):
+                        return attempted.rows
+                except asyncpg.PostgresError as error:
+                    if not was_never_there(error):
+                        raise
+                attempted, doubt.unanswered = None, False
+            async with self.connection() as connection:
+                with replication_heeded(connection, heeded=self.replicated):
+                    async with self._within_transaction(connection):
+                        (named,) = await connection.fetch(begun.numbered)
+                        rows = cast("Sequence[Row]", await connection.fetch(statement.numbered, *values))
+                        attempted, doubt.unanswered = Attempted(named["id"], rows), True
+                    return rows
+
+        return await self.patiently(statement.name, attempt, doubt)
+
+    async def patiently(
+        self, doing: str, attempt: Callable[[], Awaitable[T]], doubt: Doubt | None = None
+    ) -> T:
+        """Try something idempotent, again after errors that pass. `doing` names it in the error.
+
+        Patience counts from now, or, where `doubt` is of an operation that lost an answer, from the operation's begin.
+        """
+        began = doubt.since if doubt is not None and doubt.is_open else time.monotonic()
+        give_up = began + self.settings.patience.total_seconds()
         tries = 0
         while True:
             tries += 1
@@ -121,7 +174,7 @@ class Database:
                 )
                 pause = pause_before(tries, reaction)
                 if final or time.monotonic() + pause > give_up:
-                    raise translated(error, doing) from error
+                    raise (doubt or Doubt()).translated(error, doing) from error
             await asyncio.sleep(pause)
 
     @asynccontextmanager

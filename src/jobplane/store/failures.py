@@ -18,6 +18,8 @@ from enum import Enum
 from jobplane.errors import (
     DatabaseError,
     DatabaseUnavailableError,
+    JobsExistError,
+    OutcomeUnknownError,
     ReadOnlyDatabaseError,
     SchemaError,
     StatementError,
@@ -100,6 +102,38 @@ def translated(error: BaseException, doing: str) -> DatabaseError:
             )
         case _:
             return StatementError(message)
+
+
+def may_have_been_done(error: BaseException) -> bool:
+    """Whether a statement may have been done although it ended with this error: no answer came, or a goodbye.
+
+    A server that says anything else has undone the statement.
+    """
+    state = sqlstate_of(error)
+    if state is None:
+        return reaction_to(error) is Reaction.RECONNECT
+    return state.startswith(("08", "57P")) or state == "40003"
+
+
+def outcome_unknown(error: DatabaseError) -> DatabaseError:
+    """The error for a change that may have been done, where no more is known than this one says; others stay as they are."""
+    if not isinstance(error, DatabaseUnavailableError | ReadOnlyDatabaseError):
+        return error
+    return OutcomeUnknownError(
+        f"{error} It is not known whether the change was made: the answer to an earlier try was lost. Look what is there "
+        "before you call again."
+    )
+
+
+def translated_bulk(error: BaseException, doing: str) -> DatabaseError:
+    """As `translated`, for many jobs at once, which all fail where one of them is there already."""
+    known = translated(error, doing)
+    if sqlstate_of(error) != "23505":
+        return known
+    return JobsExistError(
+        f"{known}. Nothing was written: a job with this id or unique key is there. If an earlier call with the same jobs "
+        "raised OutcomeUnknownError, it wrote all of them. Otherwise use enqueue_new(), which returns a job that is there."
+    )
 
 
 def _words_of(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import asyncpg
 
 from jobplane.sql import SQLValue, Statement
 from jobplane.store.database import Connection, Database
+from jobplane.store.doubt import Doubt
 from jobplane.store.failures import Reaction, reaction_to
 from jobplane.store.replication import listener_for, not_replicated
 
@@ -31,19 +32,25 @@ class Lane:
         """Whether the connection is open, as far as this side knows; if not, the next statement opens one."""
         return self._connection is not None and not self._connection.is_closed()
 
-    async def fetch(self, statement: Statement, args: Mapping[str, SQLValue]) -> list[asyncpg.Record]:
+    async def fetch(
+        self, statement: Statement, args: Mapping[str, SQLValue], doubt: Doubt | None = None
+    ) -> list[asyncpg.Record]:
         """As Database.fetch."""
         values = statement.positions(args)
-        return await self._database.patiently(statement.name, lambda: self.fetch_once(statement, values))
+        return await self._database.patiently(
+            statement.name, lambda: self.fetch_once(statement, values, doubt), doubt
+        )
 
-    async def fetch_once(self, statement: Statement, values: Sequence[SQLValue]) -> list[asyncpg.Record]:
+    async def fetch_once(
+        self, statement: Statement, values: Sequence[SQLValue], doubt: Doubt | None = None
+    ) -> list[asyncpg.Record]:
         """As Database.fetch_once."""
         connection = self._connection
         if connection is None or connection.is_closed():
             connection = await self._opened()
         self._unconfirmed.clear()
         try:
-            rows = await self._database.fetch_on(connection, statement, values)
+            rows = await self._database.fetch_on(connection, statement, values, doubt)
         except BaseException as error:
             if _spoils_connection(error):
                 self._give_up()

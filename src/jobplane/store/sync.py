@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -11,17 +10,19 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from jobplane.errors import ConfigurationError, DatabaseError
+from jobplane.errors import ConfigurationError
 from jobplane.job import NewJob
 from jobplane.redaction import masked
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, channel, load
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
-from jobplane.store.failures import Reaction, reaction_to, translated
+from jobplane.store.doubt import Attempted, Doubt, was_never_there
+from jobplane.store.failures import Reaction, reaction_to, translated_bulk
 from jobplane.store.keepalive import conninfo_options
 from jobplane.store.replication import not_replicated, says_not_replicated
 from jobplane.store.rows import COPY_COLUMNS, Row, record_of
 from jobplane.store.session import CLIENT_SESSION
+from jobplane.store.waker import Waker
 
 try:
     import psycopg
@@ -37,11 +38,8 @@ if TYPE_CHECKING:
     from psycopg.rows import DictRow
 
 T = TypeVar("T")
-_logger = logging.getLogger("jobplane.client")
 PREPARE_AFTER: Final = 5
 """Uses of a statement after which psycopg prepares it: its own default."""
-WAKE_INTERVAL: Final = 0.005
-"""Seconds between two wake-ups of one process."""
 
 
 class SyncDatabase:
@@ -62,7 +60,7 @@ class SyncDatabase:
         # asyncpg keeps the time of an answer itself; psycopg leaves that to the server.
         milliseconds = settings.statement_timeout // timedelta(milliseconds=1)
         self._session = CLIENT_SESSION.but(statement_timeout=f"{milliseconds}ms")
-        self._waker = _Waker(self._notify)
+        self._waker = Waker(self._notify)
         self._warnings = _Warnings()
         self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[DictRow]] = psycopg_pool.ConnectionPool(
             self._conninfo,
@@ -81,19 +79,59 @@ class SyncDatabase:
             open=True,
         )
 
-    def fetch(self, statement: Statement, args: Mapping[str, SQLValue]) -> Sequence[Row]:
-        """Run one idempotent statement, again after errors that pass, for as long as settings.patience."""
+    def fetch(
+        self, statement: Statement, args: Mapping[str, SQLValue], doubt: Doubt | None = None
+    ) -> Sequence[Row]:
+        """Run one idempotent statement, again after errors that pass, for as long as settings.patience.
+
+        `doubt` learns whether a try may have been done whose answer was lost.
+        """
 
         def action(connection: psycopg.Connection[DictRow]) -> Sequence[Row]:
-            # Our own files, not anybody's input; psycopg asks for a literal to catch just that.
-            with self._replication_heeded(), self._within(connection):
-                return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
+            try:
+                with self._replication_heeded(), self._within(connection):
+                    return _execute(connection, statement, args)
+            except (psycopg.Error, OSError) as error:
+                if doubt is not None:
+                    doubt.hear(error)
+                raise
 
-        return self._run(statement.name, action)
+        return self._run(statement.name, action, doubt)
+
+    def fetch_exactly_once(self, statement: Statement, args: Mapping[str, SQLValue]) -> Sequence[Row]:
+        """As Database.fetch_exactly_once."""
+        schema = self._settings.schema
+        begun, outcome = load("transaction/begun", schema), load("transaction/outcome", schema)
+        attempted: Attempted | None = None
+        doubt = Doubt()
+
+        def action(connection: psycopg.Connection[DictRow]) -> Sequence[Row]:
+            nonlocal attempted
+            with self._replication_heeded():
+                if attempted is not None:
+                    try:
+                        (found,) = _execute(connection, outcome, {"id": attempted.id})
+                        if attempted.is_done(found["outcome"]):
+                            return attempted.rows
+                    except psycopg.Error as error:
+                        if not was_never_there(error):
+                            raise
+                    attempted, doubt.unanswered = None, False
+                with connection.transaction():
+                    self._set_locally(connection)
+                    (named,) = _execute(connection, begun, {})
+                    rows = _execute(connection, statement, args)
+                    attempted, doubt.unanswered = Attempted(str(named["id"]), rows), True
+                return rows
+
+        return self._run(statement.name, action, doubt)
 
     @contextmanager
-    def transaction(self) -> Iterator[psycopg.Connection[DictRow]]:
-        """A connection inside a transaction; one try. Raises the DatabaseError that fits."""
+    def transaction(self, doubt: Doubt) -> Iterator[psycopg.Connection[DictRow]]:
+        """A connection inside a transaction; one try.
+
+        Whoever is about to end it says so with `doubt.unanswered = True`. Raises the DatabaseError that fits.
+        """
         try:
             with (
                 self._replication_heeded(),
@@ -102,9 +140,9 @@ class SyncDatabase:
             ):
                 self._set_locally(connection)
                 yield connection
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except (psycopg.Error, psycopg_pool.PoolTimeout, OSError) as error:
             cause = self._why(error)
-            raise translated(cause, "enqueue_many") from cause
+            raise doubt.translated(cause, "enqueue_many", translated_bulk) from cause
 
     def copy(self, jobs: Iterable[NewJob], queues: set[str]) -> int:
         """Write jobs by COPY in one transaction; returns how many and collects their queues."""
@@ -112,8 +150,8 @@ class SyncDatabase:
             table=psycopg.sql.Identifier(self._settings.schema, "jobs"),
             columns=psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, COPY_COLUMNS)),
         )
-        count = 0
-        with self.transaction() as connection, connection.cursor() as cursor:
+        count, doubt = 0, Doubt()
+        with self.transaction(doubt) as connection, connection.cursor() as cursor:
             now = connection.execute("SELECT now() AS now").fetchall()[0]["now"]
             with cursor.copy(text) as copy:
                 for job in jobs:
@@ -121,6 +159,7 @@ class SyncDatabase:
                     copy.write_row([list(value) if isinstance(value, tuple) else value for value in record])
                     queues.add(job.queue)
                     count += 1
+            doubt.unanswered = True
         return count
 
     def wake(self, word: str) -> None:
@@ -136,8 +175,11 @@ class SyncDatabase:
         schema = self._settings.schema
         self.fetch(load("wake/notify", schema), {"channel": channel(schema), "word": word})
 
-    def _run(self, doing: str, action: Callable[[psycopg.Connection[DictRow]], T]) -> T:
-        give_up = time.monotonic() + self._settings.patience.total_seconds()
+    def _run(
+        self, doing: str, action: Callable[[psycopg.Connection[DictRow]], T], doubt: Doubt | None = None
+    ) -> T:
+        began = doubt.since if doubt is not None and doubt.is_open else time.monotonic()
+        give_up = began + self._settings.patience.total_seconds()
         tries = 0
         while True:
             tries += 1
@@ -152,7 +194,7 @@ class SyncDatabase:
                 pause = pause_before(tries, reaction)
                 if final or time.monotonic() + pause > give_up:
                     cause = self._why(error)
-                    raise translated(cause, doing) from cause
+                    raise (doubt or Doubt()).translated(cause, doing) from cause
             time.sleep(pause)
 
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
@@ -209,45 +251,17 @@ class SyncDatabase:
         return error
 
 
+def _execute(
+    connection: psycopg.Connection[DictRow], statement: Statement, args: Mapping[str, SQLValue]
+) -> Sequence[Row]:
+    # Our own files, not anybody's input; psycopg asks for a literal to catch just that.
+    return connection.execute(statement.pyformat.encode(), dict(args)).fetchall()
+
+
 class _Warnings(threading.local):
     """What the server said of the commits of one thread."""
 
     last: str | None = None
-
-
-class _Waker:
-    """Sends wake-ups at most every few milliseconds, the last one included."""
-
-    def __init__(self, notify: Callable[[str], None]) -> None:
-        self._notify = notify
-        self._words: set[str] = set()
-        self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
-        self._last = 0.0
-
-    def wake(self, word: str) -> None:
-        with self._lock:
-            self._words.add(word)
-            if self._timer is not None:
-                return
-            pause = self._last + WAKE_INTERVAL - time.monotonic()
-            if pause > 0:
-                self._timer = threading.Timer(pause, self.flush)
-                self._timer.daemon = True
-                self._timer.start()
-                return
-        self.flush()
-
-    def flush(self) -> None:
-        with self._lock:
-            words, self._words = self._words, set()
-            self._timer = None
-            self._last = time.monotonic()
-        try:
-            for word in words:
-                self._notify(word)
-        except DatabaseError as error:
-            _logger.warning("workers were not woken (they will find the jobs at their next poll): %s", error)
 
 
 def conninfo_of(settings: DatabaseSettings) -> str:

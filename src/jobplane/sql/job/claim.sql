@@ -2,7 +2,12 @@
 UPDATE {schema}.jobs AS job
 SET status = 'running',
     attempts = job.attempts + 1,
-    lease_epoch = job.lease_epoch + 1,
+    -- The first claim counts on from every job that was deleted: its id may have been one of theirs, and whoever held
+    -- that one may still report. All first claims of a batch have one epoch.
+    lease_epoch = CASE job.lease_epoch
+        WHEN 0 THEN COALESCE((SELECT e.spent FROM {schema}.epochs AS e WHERE e.only_row), 0)
+        ELSE job.lease_epoch
+    END + 1,
     lease_expires_at = now() + make_interval(secs => :lease::float8),
     started_at = now(),
     worker_id = :worker_id::text
@@ -32,9 +37,10 @@ RETURNING
     LEAST(GREATEST(job.scheduled_at, '0001-02-01Z'), '9999-11-30Z') AS scheduled_at,
     LEAST(GREATEST(job.created_at, '0001-02-01Z'), '9999-11-30Z') AS created_at,
     job.started_at, job.unique_key, job.tags, job.progress, job.retry_policy,
-    -- How often its worker died lately, with this job in hand. A job that was never claimed before is not looked up.
+    -- How often its worker died lately, with this job in hand. Not looked up at its first attempt: none died at it, since
+    -- what a rescue gives back is never the first.
     CASE
-        WHEN job.lease_epoch > 1 THEN (
+        WHEN job.attempts > 1 THEN (
             SELECT count(*)
             FROM {schema}.job_attempts AS crash
             WHERE crash.job_id = job.id AND crash.outcome = 'crashed' AND crash.ended_at > now() - interval '1 day'

@@ -3,7 +3,11 @@
 UPDATE {schema}.jobs AS job
 SET status = 'running',
     attempts = job.attempts + 1,
-    lease_epoch = job.lease_epoch + 1,
+    -- As in job/claim.
+    lease_epoch = CASE job.lease_epoch
+        WHEN 0 THEN COALESCE((SELECT e.spent FROM {schema}.epochs AS e WHERE e.only_row), 0)
+        ELSE job.lease_epoch
+    END + 1,
     lease_expires_at = now() + make_interval(secs => :lease::float8),
     started_at = now(),
     worker_id = :worker_id::text
@@ -42,7 +46,7 @@ RETURNING
     job.started_at, job.unique_key, job.tags, job.progress, job.retry_policy,
     -- As in job/claim.
     CASE
-        WHEN job.lease_epoch > 1 THEN (
+        WHEN job.attempts > 1 THEN (
             SELECT count(*)
             FROM {schema}.job_attempts AS crash
             WHERE crash.job_id = job.id AND crash.outcome = 'crashed' AND crash.ended_at > now() - interval '1 day'

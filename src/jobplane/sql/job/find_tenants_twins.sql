@@ -9,7 +9,9 @@ WITH confirmed AS MATERIALIZED (
 SELECT
     job.id, job.type, job.status, job.unique_key, job.tenant,
     {time_text job.scheduled_at} AS scheduled_at,
-    {time_text job.created_at} AS created_at
+    {time_text job.created_at} AS created_at,
+    -- For how many seconds it has been there. Whoever looks after a lost answer tells by it whether the job is theirs.
+    pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) {time job.created_at}) AS age
 FROM (
     SELECT id, type, status, scheduled_at, created_at, unique_key, tenant
     FROM {schema}.jobs

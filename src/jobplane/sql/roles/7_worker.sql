@@ -2,6 +2,8 @@
 GRANT USAGE ON SCHEMA {schema} TO {worker};
 GRANT SELECT ON TABLE {schema}.jobs TO {worker};
 GRANT UPDATE (status, attempts, scheduled_at, started_at, completed_at, last_error, lease_epoch, lease_expires_at, worker_id, result, progress) ON TABLE {schema}.jobs TO {worker};
+-- Where the epochs of first claims begin.
+GRANT SELECT ON TABLE {schema}.epochs TO {worker};
 GRANT SELECT ON TABLE {schema}.job_attempts TO {worker};
 GRANT INSERT (job_id, epoch, attempt, outcome, error_type, message, frames, worker_id, started_at, ended_at) ON TABLE {schema}.job_attempts TO {worker};
 GRANT SELECT ON TABLE {schema}.job_events TO {worker};

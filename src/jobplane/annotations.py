@@ -129,7 +129,7 @@ class _Walk:
             return
         bases = [base for base in type(one).__mro__ if base.__module__.partition(".")[0] in _CONSTRAINTS]
         hooked = hasattr(one, "__get_pydantic_core_schema__")
-        if modelled or type(one).__name__ in _NOTES or not (bases or hooked):
+        if modelled or type(one).__name__ in _NOTES or not (bases or hooked) or _describes(one):
             return
         self._found.constraints = True
         self._found.plain = False
@@ -150,6 +150,13 @@ class _Walk:
             modelled = True
         for annotation in _fields(node):
             self.visit(annotation, modelled=modelled)
+
+
+def _describes(one: object) -> bool:
+    """Whether this is pydantic's Field with a title or the like and nothing to enforce."""
+    return type(one).__name__ == "FieldInfo" and not any(
+        getattr(one, name, None) for name in ("metadata", "discriminator")
+    )
 
 
 def _fields(node: type) -> Collection[object]:

@@ -6,6 +6,7 @@ of single values; this module binds arguments to parameters.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -160,7 +161,11 @@ class Arguments:
 
 
 def _parameters_of(handler: Handler, name: str) -> tuple[list[inspect.Parameter], dict[str, object]]:
-    target = handler if inspect.isroutine(handler) else type(handler).__call__
+    target: object = handler
+    while isinstance(target, functools.partial):
+        target = target.func
+    if not inspect.isroutine(target):
+        target = type(target).__call__
     # Annotations that are text may name the function's own type parameters, which no module holds.
     own = {parameter.__name__: parameter for parameter in getattr(target, "__type_params__", ())}
     try:
@@ -208,7 +213,7 @@ def _decoder_for(
     try:
         shape = msgspec.defstruct("Arguments", cast("list[str]", fields), kw_only=True)
         return msgspec.json.Decoder(shape, dec_hook=decode_model)
-    except TypeError as error:
+    except (TypeError, NameError, RecursionError) as error:
         raise TaskDefinitionError(f"{name}: {error}") from error
 
 

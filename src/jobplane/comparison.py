@@ -188,7 +188,7 @@ def _of_sequences(given: Sequence[object], back: object, *, untyped: bool) -> Di
 
 
 def _of_fields(given: object, back: object, fields: Mapping[str, str], *, untyped: bool) -> Difference | None:
-    if type(given) is type(back):
+    if type(back) is type(given) or _origin(type(back)) is type(given):
         pairs = [
             (name, getattr(given, name, _MISSING), getattr(back, name, _MISSING)) for name in fields.values()
         ]
@@ -242,6 +242,11 @@ def _fields_of(kind: type) -> Mapping[str, str] | None:
         return {field.name: field.name for field in dataclasses.fields(kind)}
     described = getattr(kind, "__attrs_attrs__", None)
     return None if described is None else {field.name: field.name for field in described}
+
+
+def _origin(kind: type) -> object:
+    """Of a parametrised model such as Page[int] the generic one, which may be annotated with its parameters alone."""
+    return getattr(kind, "__pydantic_generic_metadata__", {}).get("origin")
 
 
 def _aliases(field: object) -> Iterable[str]:

@@ -108,7 +108,7 @@ def is_pydantic(kind: type) -> bool:
     return (
         hasattr(kind, "__pydantic_serializer__")
         or hasattr(kind, "get_secret_value")
-        or kind.__module__.partition(".")[0] in _PYDANTIC
+        or str(kind.__module__).partition(".")[0] in _PYDANTIC
     )
 
 

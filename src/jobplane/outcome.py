@@ -63,7 +63,7 @@ class Completed:
 
     @classmethod
     def without_result(cls, reason: str) -> Completed:
-        """Of a handler whose result cannot be stored; `reason` ends in last_error and in logs, so it quotes no value."""
+        """Of a handler whose result cannot be stored; `reason` ends in last_error: it quotes no value."""
         return cls(not_stored=ErrorReport(NOT_STORED, reason))
 
 

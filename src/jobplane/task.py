@@ -177,7 +177,10 @@ def _looks_like_method(handler: Handler) -> bool:
     # At decoration time a method is still a plain function inside a class body; `self` is all that tells.
     if inspect.ismethod(handler) or not inspect.isfunction(handler):
         return False
-    return next(iter(inspect.signature(handler).parameters), None) == "self"
+    try:
+        return next(iter(inspect.signature(handler).parameters), None) == "self"
+    except NameError:  # from Python 3.14 on, for an annotation that cannot be resolved: Arguments says so
+        return False
 
 
 def _is_async(handler: Handler) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 import re
@@ -46,6 +47,7 @@ from typing_extensions import TypedDict as NewerTypedDict
 from jobplane import InvalidArgumentsError, TaskDefinitionError
 from jobplane.arguments import Arguments, Handler
 from jobplane.comparison import difference
+from jobplane.job import JSONValue
 from jobplane.payload import decode_json, encode_payload
 from jobplane.task import TaskSettings, TaskSpec
 
@@ -434,6 +436,10 @@ TAKEN: list[tuple[object, object]] = [
     (list[Pet], [Kitten(), Puppy(tricks=["sit"])]),
     (Kitten | Puppy | int, Puppy()),
     (Page[int], Page[int](items=[1])),
+    (Page[int], Page(items=[1])),
+    (Annotated[Plain, pydantic.Field(description="x")], Plain(1)),
+    (pydantic.JsonValue, {"a": [1, None]}),
+    (pydantic.Json[list[int]], [1]),
     (Page[Aliased], Page[Aliased](items=[MODEL])),
     (Ids, Ids([1, 2])),
     (Tree, Tree(name="a", children=[Tree(name="b")])),
@@ -621,6 +627,18 @@ def test_a_constraint_holds_when_the_job_runs_too(annotation: object, stored: st
         taking(annotation).decode(f'{{"value": {stored}}}')
 
 
+def test_a_partial_keeps_the_annotations_of_its_function() -> None:
+    def handler(login: Account, count: Annotated[int, pydantic.Field(gt=0)], note: str) -> None: ...
+
+    arguments = Arguments(cast("Handler", functools.partial(handler, note="x")))
+    login = Account(user="ann", password="x")  # type: ignore[arg-type]
+
+    stored = encode_payload(arguments.encode((login, 1), {}))
+    assert arguments.decode(stored)["login"] == login
+    with pytest.raises(InvalidArgumentsError, match="greater than 0"):
+        arguments.encode((login, 0), {})
+
+
 def test_a_default_is_handed_to_the_handler_where_a_model_was_left_out() -> None:
     assert taking(Aliased, MODEL).decode("{}") == {"value": MODEL}
 
@@ -642,8 +660,9 @@ class Odd(annotated_types.BaseMetadata):
     ("annotation", "says"),
     [
         (WithInitVar, "InitVar"),
+        (JSONValue, "Sequence"),  # names that mean nothing where the alias is used
         (BadStruct, "use msgspec.Meta"),
-        (Annotated[Plain, pydantic.Field(description="x")], "need pydantic"),
+        (Annotated[Plain, pydantic.Field(gt=1)], "need pydantic"),
         (MetaOptions, "does not enforce msgspec.Meta"),
         (Annotated[datetime, annotated_types.Timezone(None)], "nothing enforces Timezone"),
         (Annotated[int, Odd()], "nothing enforces Odd"),

@@ -114,9 +114,8 @@ class Reporter(Service):
             self._events.emit(JobLost(claim, f"its outcome cannot be stored: {error}"))
         elif isinstance(outcome, Completed) and outcome.result is not None:
             # The handler's work is done, whatever becomes of what it returned.
-            unstored = Completed.without_result("PostgreSQL refuses it as jsonb")
-            self._events.emit(ResultNotStored(claim, "PostgreSQL refuses it as jsonb"))
-            self._inbox.put(claim, unstored)
+            self._events.emit(ResultNotStored(claim, "the database refused it; last_error says why"))
+            self._inbox.put(claim, Completed.without_result(message_of(str(error))))
         else:
             self._inbox.put(claim, Failed(ErrorReport(REFUSED, message_of(str(error)))))
 

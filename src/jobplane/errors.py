@@ -19,6 +19,7 @@ JobplaneError
 │   ├── NotReplicatedError       written on the primary; whether a standby has it is not known
 │   ├── SchemaError              tables are missing, or are newer than this code
 │   └── StatementError           the statement itself was refused
+├── ForkedProcessError           a forked child goes on in a call or an event loop of its parent
 └── MigrationError               a migration cannot be applied safely
 """
 
@@ -115,6 +116,13 @@ class SchemaError(DatabaseError):
 
 class StatementError(DatabaseError):
     """PostgreSQL refused a statement for a reason that a retry will not mend."""
+
+
+class ForkedProcessError(JobplaneError):
+    """This process was forked inside a call of its parent's client or inside its parent's event loop.
+
+    It has none of the connections that these use. Whether the call succeeds is seen by the parent alone.
+    """
 
 
 class MigrationError(JobplaneError):

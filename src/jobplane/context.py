@@ -123,6 +123,13 @@ class JobContext:
         """What an earlier attempt reported last; None on the first."""
         return None if self._claim.progress is None else decode_json(self._claim.progress)
 
+    def renew_locks(self) -> None:
+        """For a child that the handler forked: a lock that another thread held would never be released."""
+        stop = threading.Event()
+        if self._stop.is_set():
+            stop.set()
+        self._stop = stop
+
     def tell_to_stop(self) -> None:
         """For the worker: from now on `cancelled` is true."""
         self._stop.set()

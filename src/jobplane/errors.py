@@ -21,6 +21,7 @@ JobplaneError
 │   ├── SchemaError              tables are missing, or are newer than this code
 │   └── StatementError           the statement itself was refused
 │       └── JobsExistError       enqueue_many wrote nothing: a job of the batch is there already
+├── ForkedProcessError           a forked child goes on in a call or an event loop of its parent
 └── MigrationError               a migration cannot be applied safely
 """
 
@@ -133,6 +134,13 @@ class JobsExistError(StatementError):
 
     Where an earlier call with the same jobs raised OutcomeUnknownError, that call wrote all of them, and there is nothing
     left to do. Otherwise `enqueue_new` writes jobs one by one, and returns those that are there already.
+    """
+
+
+class ForkedProcessError(JobplaneError):
+    """This process was forked inside a call of its parent's client or inside its parent's event loop.
+
+    It has none of the connections that these use. Whether the call succeeds is seen by the parent alone.
     """
 
 

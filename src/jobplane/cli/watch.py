@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -14,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from jobplane import forking
 from jobplane.cli.output import console, plain
 from jobplane.events import DatabaseRecovered, JobFinished, ServiceFailed, WorkerStopping
 from jobplane.failure import report_of
@@ -31,11 +33,28 @@ FAILING_FOR: Final = 10.0
 @contextmanager
 def watching(worker: Worker) -> Iterator[None]:
     """Draw the worker until the block ends; log lines appear above the picture."""
-    view = _View(worker)
+    view, streams = _View(worker), _Streams()
     with Live(get_renderable=view.draw, console=console(), refresh_per_second=PER_SECOND) as live:
         # Live hides the cursor, and a worker that is killed could not bring it back.
         live.console.show_cursor(show=True)
+        streams.restore_in_children()
         yield
+
+
+class _Streams:
+    """The process's streams as they were before Live took them, for children that handlers fork.
+
+    What they print would be drawn by a thread that they do not have, over a lock that it may have held.
+    """
+
+    def __init__(self) -> None:
+        self._before = (sys.stdout, sys.stderr)
+
+    def restore_in_children(self) -> None:
+        forking.renew_in_child(self._restore)
+
+    def _restore(self) -> None:
+        sys.stdout, sys.stderr = self._before
 
 
 class _View:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterable, Iterable
 from datetime import datetime, timedelta
@@ -12,7 +11,14 @@ from uuid import UUID
 
 from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
-from jobplane.client.runtime import Runtime, all_of_tenant, insert_many_on, on_connection, perform
+from jobplane.client.runtime import (
+    CurrentRuntime,
+    Runtime,
+    all_of_tenant,
+    insert_many_on,
+    on_connection,
+    perform,
+)
 from jobplane.client.scheduling import AsyncScheduling
 from jobplane.client.steps import Steps
 from jobplane.client.sync import SyncJobQueue
@@ -59,7 +65,7 @@ class JobQueue(AsyncScheduling):
         """Whose jobs this client writes; None where nobody said."""
         self._url = url
         self._settings = settings
-        self._runtime: Runtime | None = None
+        self._current = CurrentRuntime(lambda: Runtime(self.settings, self.tenant))
         self._sync: SyncJobQueue | None = None
 
     @property
@@ -134,7 +140,7 @@ class JobQueue(AsyncScheduling):
             schema = self.settings.schema
             steps = ops.within(self._told, inserts.insert_in_transaction([job], schema, notify=notify))
             return (await perform(steps, on_connection(connection, schema)))[0]
-        runtime = self._running()
+        runtime = self._current.get()
         result = await runtime.batcher.insert(job)
         if not result.existing:
             runtime.notifier.wake(job.queue)
@@ -161,7 +167,7 @@ class JobQueue(AsyncScheduling):
         if connection is not None:
             schema = self.settings.schema
             return await insert_many_on(connection, jobs, schema, notify=notify, tenant=self._told)
-        return await self._running().copy(jobs)
+        return await self._current.get().copy(jobs)
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -270,9 +276,7 @@ class JobQueue(AsyncScheduling):
 
     async def close(self) -> None:
         """Send outstanding wake-ups and close all connections. Using the queue again opens new ones."""
-        runtime, self._runtime = self._runtime, None
-        if runtime is not None and runtime.loop is asyncio.get_running_loop():
-            await runtime.close()
+        await self._current.close()
         sync, self._sync = self._sync, None
         if sync is not None:
             sync.close()
@@ -290,13 +294,7 @@ class JobQueue(AsyncScheduling):
         return with_defaults(self._options, options) if self._options else options
 
     async def _run(self, steps: Steps[T]) -> T:
-        return await perform(steps, self._running().run)
+        return await perform(steps, self._current.get().run)
 
     def _wake(self, word: str) -> None:
-        self._running().notifier.wake(word)
-
-    def _running(self) -> Runtime:
-        # A pool belongs to one event loop; a client that lives across several (tests, scripts) starts afresh.
-        if self._runtime is None or self._runtime.loop is not asyncio.get_running_loop():
-            self._runtime = Runtime(self.settings, self.tenant)
-        return self._runtime
+        self._current.get().notifier.wake(word)

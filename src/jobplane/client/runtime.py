@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias, TypeVar, cast
 
+from jobplane import forking
 from jobplane.client import inserts, ops
 from jobplane.client.batcher import Batcher, Insert
 from jobplane.client.notifier import Notifier
@@ -18,6 +19,7 @@ from jobplane.sql import load
 from jobplane.store.adapters import async_runner, is_asyncpg
 from jobplane.store.bulk import can_copy, chunks, copy, copy_in, translating
 from jobplane.store.database import Connection, Database
+from jobplane.store.inherited import abandon, running_loop
 from jobplane.store.lane import Lane
 from jobplane.store.rows import Row
 from jobplane.store.session import CLIENT_SESSION
@@ -40,7 +42,7 @@ class Runtime:
                 "no database is configured: set DATABASE_URL (or AUDIT_LOGS_DB_HOST and the others), or pass a url. "
                 "jobplane doctor shows what is in effect."
             )
-        self.loop = asyncio.get_running_loop()
+        self.loop = running_loop()
         self.database = Database(settings, replicated=True, tenant=tenant)
         # What a lane would wait for is waited for over the pool. Through a pooler, setting the limit would take a
         # transaction of several statements for each enqueue.
@@ -101,8 +103,41 @@ class Runtime:
             await lane.close()
         await self.database.close()
 
+    def abandon(self) -> None:
+        """In a forked child: leave everything to the parent, whose connections and tasks these are."""
+        forking.keep(self)
+        abandon(self.loop)
+
     async def _notify(self, word: str) -> None:
         await perform(ops.wake([word], self.database.settings.schema), self._waking)
+
+
+class CurrentRuntime:
+    """The runtime of this process and of the event loop that runs the caller: a client lives across several of both."""
+
+    def __init__(self, make: Callable[[], Runtime]) -> None:
+        self._make = make
+        self._runtime: Runtime | None = None
+        forking.renew_in_child(self._begin_afresh)
+
+    def get(self) -> Runtime:
+        """The runtime, made if need be. Raises ForkedProcessError in a child that goes on in its parent's loop."""
+        forking.check_process()
+        if self._runtime is None or self._runtime.loop is not running_loop():
+            self._runtime = self._make()
+        return self._runtime
+
+    async def close(self) -> None:
+        """Close what this process has opened on this event loop."""
+        forking.check_process()
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None and runtime.loop is asyncio.get_running_loop():
+            await runtime.close()
+
+    def _begin_afresh(self) -> None:
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            runtime.abandon()
 
 
 async def perform(steps: Steps[T], run: Run) -> T:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack, cast
 from uuid import UUID
 
+from jobplane import forking
 from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
 from jobplane.client.scheduling import SyncScheduling
@@ -57,6 +58,7 @@ class SyncJobQueue(SyncScheduling):
         self._database: SyncDatabase | None = None
         self._opening = threading.Lock()
         self._turns = Turns(lambda: self.settings)
+        forking.renew_in_child(self._begin_afresh)
 
     @property
     def settings(self) -> DatabaseSettings:
@@ -191,6 +193,7 @@ class SyncJobQueue(SyncScheduling):
 
     def close(self) -> None:
         """Close all connections. Using the queue again opens new ones."""
+        forking.check_process()
         with self._opening:
             database, self._database = self._database, None
         if database is not None:
@@ -234,7 +237,14 @@ class SyncJobQueue(SyncScheduling):
     def _wake(self, word: str) -> None:
         self._opened().wake(word)
 
+    def _begin_afresh(self) -> None:
+        self._opening = threading.Lock()  # another thread of the parent may have held it
+        database, self._database = self._database, None
+        if database is not None:
+            database.abandon()
+
     def _opened(self) -> SyncDatabase:
+        forking.check_process()
         with self._opening:
             if self._database is None:
                 # Here, not above: psycopg takes a third of the time that importing jobplane takes, and is optional.

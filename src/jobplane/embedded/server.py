@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
 
+from jobplane import forking
 from jobplane.embedded.postmaster import Postmaster, launch
 from jobplane.embedded.programs import (
     ROOTS_FOLDER,
@@ -93,6 +94,7 @@ class EmbeddedServer:
         self._users: int | None = None  # our shared lock
         self._owner = 0  # the process that took it
         self._lock = -1  # the exclusive one, while _alone
+        forking.renew_in_child(self._forget_after_fork)
 
     def start(self) -> str:
         """Start the server, or join the one that runs; return its URL."""
@@ -222,7 +224,7 @@ class EmbeddedServer:
                 self._lock = lock
                 yield
             finally:
-                os.close(lock)
+                _unlock(lock)
         except OSError as error:
             raise EmbeddedServerError(f"the embedded server in {self.data_dir}: {error}") from error
 
@@ -241,7 +243,7 @@ class EmbeddedServer:
         else:
             self._shut_down(signal.SIGINT)
         finally:
-            os.close(self._users)
+            _unlock(self._users)
             self._users = None
 
     def _forget_after_fork(self) -> None:
@@ -252,6 +254,12 @@ class EmbeddedServer:
 
     def _beside(self, suffix: str) -> Path:
         return self.data_dir.with_name(f"{self.data_dir.name}.{suffix}")
+
+
+def _unlock(descriptor: int) -> None:
+    # Closing it is not enough: a child that was forked meanwhile has a copy, and would keep the lock.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def _open_private(path: Path) -> int:

@@ -13,6 +13,7 @@ import asyncpg
 from jobplane.errors import ConfigurationError
 from jobplane.redaction import masked
 from jobplane.settings import DatabaseSettings
+from jobplane.store.inherited import guard
 from jobplane.store.keepalive import watch_over
 from jobplane.store.session import CLIENT_SESSION, Session
 
@@ -69,6 +70,7 @@ async def connect(
             f"the database URL {where} cannot be read: write it as postgresql://user:password@host:5432/name, with "
             "special characters in user and password percent-encoded"
         ) from None
+    guard(connection)
     try:
         watch_over(connection, settings.network_timeout)
         if settings.prepared_statements:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 import asyncpg
 
-from jobplane.errors import ConfigurationError, NotReplicatedError
+from jobplane import forking
+from jobplane.errors import ConfigurationError, ForkedProcessError, NotReplicatedError
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.connecting import connect
@@ -69,6 +70,7 @@ class Database:
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
         self._made: weakref.WeakSet[asyncpg.Connection[asyncpg.Record]] = weakref.WeakSet()
+        self._forks = forking.forks()
 
     def statement(self, name: str, verb: str | None = None) -> Statement:
         """The statement of sql/<name>.sql for this database's schema; `verb` as in jobplane.sql.load."""
@@ -165,7 +167,7 @@ class Database:
             tries += 1
             try:
                 return await attempt()
-            except (ConfigurationError, NotReplicatedError):
+            except (ConfigurationError, ForkedProcessError, NotReplicatedError):
                 raise
             except Exception as error:
                 reaction = reaction_to(error)
@@ -232,6 +234,9 @@ class Database:
                 pool.terminate()
 
     async def _connected(self, settings: DatabaseSettings) -> asyncpg.Connection[asyncpg.Record]:
+        if self._forks != forking.forks():
+            # Whoever holds this is the parent's client, or its worker, and goes on in a copy of its event loop.
+            raise ForkedProcessError("this connection belongs to the process that this one was forked from")
         connection = await connect(settings, self._setup, self._application_name)
         self._made.add(connection)
         return connection

@@ -24,13 +24,18 @@ class _Transport(Protocol):
 
 def watch_over(connection: asyncpg.Connection[asyncpg.Record], limit: timedelta) -> None:
     """Let a connection end when the network has passed nothing for `limit`. Does nothing for a Unix socket."""
-    # The driver has no word for this, and hides its socket.
-    transport = cast("_Transport | None", getattr(connection, "_transport", None))
-    found = None if transport is None else transport.get_extra_info("socket")
-    if found is None or getattr(found, "family", None) not in (socket.AF_INET, socket.AF_INET6):
+    found = socket_of(connection)
+    if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
         return
     for level, name, value in _options(limit):
-        cast("socket.socket", found).setsockopt(level, name, value)
+        found.setsockopt(level, name, value)
+
+
+def socket_of(connection: asyncpg.Connection[asyncpg.Record]) -> socket.socket | None:
+    """The socket of a connection; None where the driver does not show it."""
+    # It has no word for this. What a transport gives looks like a socket and need not be one.
+    transport = cast("_Transport | None", getattr(connection, "_transport", None))
+    return None if transport is None else cast("socket.socket | None", transport.get_extra_info("socket"))
 
 
 def conninfo_options(limit: timedelta) -> dict[str, int]:

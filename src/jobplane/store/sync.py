@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from jobplane.errors import ConfigurationError
+from jobplane import forking
+from jobplane.errors import ConfigurationError, ForkedProcessError
 from jobplane.job import NewJob
 from jobplane.redaction import masked
 from jobplane.settings import DatabaseSettings
@@ -78,6 +79,7 @@ class SyncDatabase:
             configure=self._configure,
             open=True,
         )
+        self._forks = forking.forks()
 
     def fetch(
         self, statement: Statement, args: Mapping[str, SQLValue], doubt: Doubt | None = None
@@ -141,6 +143,7 @@ class SyncDatabase:
                 self._set_locally(connection)
                 yield connection
         except (psycopg.Error, psycopg_pool.PoolTimeout, OSError) as error:
+            self._check_process()
             cause = self._why(error)
             raise doubt.translated(cause, "enqueue_many", translated_bulk) from cause
 
@@ -171,6 +174,19 @@ class SyncDatabase:
         self._waker.flush()
         self._pool.close()
 
+    def abandon(self) -> None:
+        """In a forked child: leave everything to the parent. The pool's threads are not here, nor may it be closed."""
+        # Its destructor would ask these threads to end, over a lock that one of them may have held.
+        setattr(self._pool, "_closed", True)  # noqa: B010 - private, so not known to the type checker
+        forking.keep(self)
+
+    def _check_process(self) -> None:
+        if self._forks != forking.forks():
+            raise ForkedProcessError(
+                "this process was forked in the middle of a call of its parent's client, which goes on there: call "
+                "again here for a call of its own"
+            )
+
     def _notify(self, word: str) -> None:
         schema = self._settings.schema
         self.fetch(load("wake/notify", schema), {"channel": channel(schema), "word": word})
@@ -187,6 +203,7 @@ class SyncDatabase:
                 with self._pool.connection() as connection:
                     return action(connection)
             except (psycopg.Error, psycopg_pool.PoolTimeout, OSError) as error:
+                self._check_process()
                 reaction = reaction_to(error)
                 final = reaction in (Reaction.DEPLOY, Reaction.FATAL) or (
                     reaction is Reaction.RETRY and tries > RETRIES_ON_SAME_CONNECTION
@@ -198,6 +215,7 @@ class SyncDatabase:
             time.sleep(pause)
 
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
+        forking.guard(connection.fileno())
         connection.add_notice_handler(self._noticed)
         if self._settings.prepared_statements:
             connection.execute(self._session.for_session.encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from itertools import chain
 from typing import Final
 from uuid import UUID
 
+from jobplane import forking
 from jobplane.errors import DatabaseError
 from jobplane.events import Events, JobLost
 from jobplane.job import Claim
@@ -19,6 +21,7 @@ from jobplane.outcome import Released
 from jobplane.settings import DatabaseSettings, WorkerSettings
 from jobplane.store.connecting import session_name
 from jobplane.store.database import Database
+from jobplane.store.inherited import abandon
 from jobplane.store.lane import Lane
 from jobplane.store.pooler import past_pooler
 from jobplane.store.schedules import ScheduleStore
@@ -30,6 +33,7 @@ from jobplane.worker.cancellations import Cancellations
 from jobplane.worker.claimer import Claimer
 from jobplane.worker.ears import Ears
 from jobplane.worker.executor import Executor
+from jobplane.worker.forked import end_child_of
 from jobplane.worker.heartbeat import Heartbeat
 from jobplane.worker.maintenance.pruner import Pruner
 from jobplane.worker.maintenance.rescuer import Rescuer
@@ -69,6 +73,7 @@ class Crew:
         self._worker_id = worker_id
         self._events = events
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._slots = list(slots)
         self._database = Database(
             database,
@@ -183,6 +188,18 @@ class Crew:
         self._threads.close()
         await asyncio.gather(self._database.close(CLOSING), *(lane.close(CLOSING) for lane in self._lanes))
         return len(interrupted)
+
+    def abandon(self) -> None:
+        """In a forked child: take no part in the parent's work."""
+        forking.keep(self)
+        for slots in self._slots:
+            slots.waiting.clear()
+            for running in slots.running.values():
+                if running.context is not None:
+                    running.context.renew_locks()
+        abandon(self._loop)
+        if self._loop.is_running() and self._thread == threading.get_ident():
+            end_child_of(self._loop)
 
     def _written(self, claims: Sequence[Claim]) -> None:
         for claimer in self._claimers.values():

@@ -14,6 +14,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final, TypeAlias
 
+from jobplane import forking
+from jobplane.worker.forked import end_child
 from jobplane.worker.slots import Running
 
 SPARE: Final = 3
@@ -103,7 +105,10 @@ class _Call:
             self._begun = not self._left
         if not self._begun:
             return True
+        process = forking.forks()
         answer = _guarded(self._function)
+        if forking.forks() != process:
+            end_child(answer[1])
         with self._lock:
             self._ended = True
             awaited = not self._left

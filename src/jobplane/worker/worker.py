@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
+from jobplane import forking
 from jobplane.errors import ConfigurationError
 from jobplane.events import Events, WorkerStarted, WorkerStopped, WorkerStopping
 from jobplane.job import Claim
@@ -62,10 +63,12 @@ class Worker:
             raise ConfigurationError("no database is configured: set DATABASE_URL, or pass database=")
         self.queues: Mapping[str, int] = parse_queues(self.settings.queues)
         self.events = Events()
-        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.id = _new_id()
+        """Of this process: in a forked child it is another."""
         self._slots = {name: QueueSlots(name, limit) for name, limit in self.queues.items()}
         self._stop_requested: asyncio.Event | None = None
         self._crew: Crew | None = None
+        forking.renew_in_child(self._begin_afresh)
 
     async def run(self) -> None:
         """Work until SIGTERM, SIGINT or `request_stop()`; then stop in order and return."""
@@ -82,6 +85,7 @@ class Worker:
 
     async def start(self) -> None:
         """Start the services; returns at once, also while the database is away."""
+        forking.check_process()
         if self._crew is not None:
             return
         self._stop_requested = asyncio.Event()
@@ -110,6 +114,15 @@ class Worker:
     ) -> None:
         await self.stop()
 
+    def _begin_afresh(self) -> None:
+        # Two processes with one id would answer for each other's jobs, and for each other's crashes.
+        self.id = _new_id()
+        self._slots = {name: QueueSlots(name, limit) for name, limit in self.queues.items()}
+        self._stop_requested = None
+        crew, self._crew = self._crew, None
+        if crew is not None:
+            crew.abandon()
+
     def running_jobs(self) -> list[Claim]:
         """The jobs whose handlers run now."""
         return [running.claim for slots in self._slots.values() for running in slots.running.values()]
@@ -118,3 +131,7 @@ class Worker:
     def slots(self) -> Mapping[str, QueueSlots]:
         """The held jobs, by queue."""
         return self._slots
+
+
+def _new_id() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

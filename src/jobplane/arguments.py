@@ -74,13 +74,7 @@ class Arguments:
 
     def decode(self, payload: str | bytes) -> dict[str, object]:
         """The stored object as keyword arguments. Unknown members are ignored: another version wrote them."""
-        try:
-            values = msgspec.structs.asdict(self._decoder.decode(payload))
-        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
-            reason = _QUOTED_VALUE.sub(r"\1", str(error))
-            raise InvalidArgumentsError(
-                "arguments", reason, f"must fit {self._name}{self._signature}"
-            ) from error
+        values = self._decoded(payload)
         for key in self._raw:
             try:
                 values[key] = self._codecs[key].decode(values[key])
@@ -112,12 +106,22 @@ class Arguments:
             payload = Encoded(values)
         except InvalidInputError as error:
             raise self.refused(values, error) from None
-        back = self.decode(payload.text)
+        back = self._decoded(payload.text)
         for key, value in bound.items():
             codec = self._codecs[key]
             if type(value) not in codec.exact and (found := codec.difference(value, back[key])) is not None:
                 raise self._changed(key, found)
         return payload
+
+    def _decoded(self, payload: str | bytes) -> dict[str, object]:
+        """The arguments, those that pydantic reads still as raw JSON."""
+        try:
+            return msgspec.structs.asdict(self._decoder.decode(payload))
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            reason = _QUOTED_VALUE.sub(r"\1", str(error))
+            raise InvalidArgumentsError(
+                "arguments", reason, f"must fit {self._name}{self._signature}"
+            ) from error
 
     def _unstorable(self, key: str, error: Exception) -> InvalidArgumentsError:
         found = getattr(error, "difference", None)

@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Final
 from uuid import UUID
@@ -230,6 +231,7 @@ def _of_others(given: object, back: object) -> Difference | None:
     return None if given == back else _kinds(given, back)
 
 
+@lru_cache(maxsize=1000)
 def _fields_of(kind: type) -> Mapping[str, str] | None:
     """The fields of a class by the names that they may be stored under; None for a class without."""
     if issubclass(kind, msgspec.Struct):

@@ -24,6 +24,8 @@ class _Names(TypedDict, total=False):
 
 
 _VERSION: Final = tuple(int(part) for part in pydantic.VERSION.split(".")[:2])
+_PREFERRED: Final = 2
+"""The ways to write a value that should do, before those for models with ideas of their own."""
 _BY_NAME: Final = _Names(by_alias=True, by_name=True) if _VERSION >= (2, 11) else _Names()
 """Fields may stand under their names as well as under their aliases, whatever the model's own settings."""
 
@@ -47,7 +49,6 @@ class PydanticCodec:
     def __init__(self, annotation: object, *, secrets: bool) -> None:
         self._adapter: TypeAdapter[object] = TypeAdapter(cast("type[object]", annotation))
         self._secrets = secrets
-        self._fullest = 4 if secrets else 2
 
     def encode(self, value: object) -> object:
         """The value as JSON's own types, found to come back equal.
@@ -70,8 +71,8 @@ class PydanticCodec:
                 error = Unequal(found)
             except (TypeError, ValueError) as refused:
                 error = refused
-            if failure is None or number < self._fullest:
-                failure = error  # of the fullest form under the fields' names: it says what really stands in the way
+            if number < _PREFERRED:
+                failure = error  # of the fullest of them: it says what really stands in the way
         raise failure or TypeError(f"{type(value).__name__} has no JSON form")
 
     def decode(self, text: bytes) -> object:
@@ -85,8 +86,9 @@ class PydanticCodec:
         """The ways to write a value, the best first. Which one its class can read back only trying tells."""
         # Names before aliases, which may be for reading or for writing alone. Without the fields that nobody set before
         # all of them, so that the handler can tell the two kinds; but what a default makes anew each time must be kept.
-        for by_alias, exclude_unset, reveal in product(
-            (False, True), (True, False), (False, True) if self._secrets else (False,)
+        # Secrets revealed before what a serializer of the application's own makes of them.
+        for by_alias, reveal, exclude_unset in product(
+            (False, True), (True, False) if self._secrets else (False,), (True, False)
         ):
             yield partial(self._form, by_alias=by_alias, exclude_unset=exclude_unset, reveal=reveal)
         yield msgspec.to_builtins  # JSON already, such as the text of a secret

@@ -80,7 +80,7 @@ class Executor:
         try:
             result = await self._call(task, running)
             outcome = decided(result, running, task)
-            if isinstance(outcome, Completed) and outcome.not_stored is not None:
+            if result is not None and isinstance(outcome, Completed) and outcome.not_stored is not None:
                 self._events.emit(ResultNotStored(claim, outcome.not_stored.message))
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome (I19)
             if running.stop_reason is not None and isinstance(

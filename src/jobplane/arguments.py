@@ -15,7 +15,7 @@ from typing import Final, Protocol, cast, get_type_hints
 import msgspec
 
 from jobplane.codecs import Codec, codec_for, decode_model
-from jobplane.comparison import Difference
+from jobplane.comparison import Difference, MisfitError, UnequalError
 from jobplane.context import JobContext
 from jobplane.errors import InvalidArgumentsError, InvalidInputError, TaskDefinitionError
 from jobplane.payload import Encoded, encode_payload
@@ -124,12 +124,14 @@ class Arguments:
             ) from error
 
     def _unstorable(self, key: str, error: Exception) -> InvalidArgumentsError:
-        found = getattr(error, "difference", None)
-        if isinstance(found, Difference):
-            return self._changed(key, found)
-        return InvalidArgumentsError(
-            f"arguments.{key}", str(error), f"of {self._name} must be JSON-serialisable"
+        if isinstance(error, UnequalError):
+            return self._changed(key, error.difference)
+        limit = (
+            f"must fit {self._name}{self._signature}"
+            if isinstance(error, MisfitError)
+            else f"of {self._name} must be JSON-serialisable"
         )
+        return InvalidArgumentsError(f"arguments.{key}", str(error), limit)
 
     def _changed(self, key: str, found: Difference) -> InvalidArgumentsError:
         return InvalidArgumentsError(

@@ -48,6 +48,18 @@ class Difference:
         return Difference(place + self.place, self.reason)
 
 
+class MisfitError(ValueError):
+    """JSON does not stand for a value of the annotation."""
+
+
+class UnequalError(ValueError):
+    """A value does not come back as it was."""
+
+    def __init__(self, found: Difference) -> None:
+        super().__init__(found.reason)
+        self.difference = found
+
+
 def difference(given: object, back: object, *, untyped: bool = False) -> Difference | None:
     """The first difference between a value that was given and what the handler would be given; None if there is none.
 
@@ -65,7 +77,8 @@ def difference(given: object, back: object, *, untyped: bool = False) -> Differe
         return _of_enums(given, back)
     if isinstance(given, (bool, *_SCALARS)) or isinstance(back, bool):
         return _of_scalars(given, back)
-    fields = _fields_of(type(back))
+    kind: type = type(back)
+    fields = _fields_of(kind)
     if fields is not None:
         return _of_fields(given, back, fields, untyped=untyped)
     if isinstance(given, Mapping):

@@ -89,12 +89,14 @@ class _Walk:
             self._found.plain = False
         elif isinstance(node, TypeVar):
             self._variable(node, modelled=modelled)
+        elif (
+            origin := get_origin(node)
+        ) is not None:  # before `__value__`, which Alias[int] has from its Alias
+            self._generic(node, origin, modelled=modelled)
         elif hasattr(node, "__value__"):  # a `type` statement
             self.visit(node.__value__, modelled=modelled)
         elif hasattr(node, "__supertype__"):  # a NewType
             self.visit(node.__supertype__, modelled=modelled)
-        elif (origin := get_origin(node)) is not None:
-            self._generic(node, origin, modelled=modelled)
         elif isinstance(node, type):
             self._class(node, modelled=modelled)
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol, cast, get_type_hints
 import msgspec
 
 from jobplane.codecs import Codec, codec_for, decode_model
-from jobplane.comparison import Difference
+from jobplane.comparison import Difference, MisfitError, UnequalError
 from jobplane.context import JobContext
 from jobplane.errors import InvalidArgumentsError, InvalidInputError, TaskDefinitionError
 from jobplane.limits import MAX_JSON_DEPTH
@@ -77,13 +77,7 @@ class Arguments:
         """The stored object as keyword arguments. Unknown members are ignored: another version wrote them."""
         if nests_too_deep(payload):
             raise self._nest_too_deep()
-        try:
-            values = msgspec.structs.asdict(self._decoder.decode(payload))
-        except (msgspec.MsgspecError, ValueError, TypeError) as error:
-            reason = _QUOTED_VALUE.sub(r"\1", str(error))
-            raise InvalidArgumentsError(
-                "arguments", reason, f"must fit {self._name}{self._signature}"
-            ) from error
+        values = self._decoded(payload)
         for key in self._raw:
             try:
                 values[key] = self._codecs[key].decode(values[key])
@@ -117,20 +111,32 @@ class Arguments:
             payload = Encoded(values)
         except InvalidInputError as error:
             raise self.refused(values, error) from None
-        back = self.decode(payload.text)
+        back = self._decoded(payload.text)
         for key, value in bound.items():
             codec = self._codecs[key]
             if type(value) not in codec.exact and (found := codec.difference(value, back[key])) is not None:
                 raise self._changed(key, found)
         return payload
 
+    def _decoded(self, payload: str | bytes) -> dict[str, object]:
+        """The arguments, those that pydantic reads still as raw JSON."""
+        try:
+            return msgspec.structs.asdict(self._decoder.decode(payload))
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            reason = _QUOTED_VALUE.sub(r"\1", str(error))
+            raise InvalidArgumentsError(
+                "arguments", reason, f"must fit {self._name}{self._signature}"
+            ) from error
+
     def _unstorable(self, key: str, error: Exception) -> InvalidArgumentsError:
-        found = getattr(error, "difference", None)
-        if isinstance(found, Difference):
-            return self._changed(key, found)
-        return InvalidArgumentsError(
-            f"arguments.{key}", str(error), f"of {self._name} must be JSON-serialisable"
+        if isinstance(error, UnequalError):
+            return self._changed(key, error.difference)
+        limit = (
+            f"must fit {self._name}{self._signature}"
+            if isinstance(error, MisfitError)
+            else f"of {self._name} must be JSON-serialisable"
         )
+        return InvalidArgumentsError(f"arguments.{key}", str(error), limit)
 
     def _changed(self, key: str, found: Difference) -> InvalidArgumentsError:
         return InvalidArgumentsError(

@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Final
 from uuid import UUID
@@ -47,6 +48,18 @@ class Difference:
         return Difference(place + self.place, self.reason)
 
 
+class MisfitError(ValueError):
+    """JSON does not stand for a value of the annotation."""
+
+
+class UnequalError(ValueError):
+    """A value does not come back as it was."""
+
+    def __init__(self, found: Difference) -> None:
+        super().__init__(found.reason)
+        self.difference = found
+
+
 def difference(given: object, back: object, *, untyped: bool = False) -> Difference | None:
     """The first difference between a value that was given and what the handler would be given; None if there is none.
 
@@ -64,7 +77,8 @@ def difference(given: object, back: object, *, untyped: bool = False) -> Differe
         return _of_enums(given, back)
     if isinstance(given, (bool, *_SCALARS)) or isinstance(back, bool):
         return _of_scalars(given, back)
-    fields = _fields_of(type(back))
+    kind: type = type(back)
+    fields = _fields_of(kind)
     if fields is not None:
         return _of_fields(given, back, fields, untyped=untyped)
     if isinstance(given, Mapping):
@@ -230,6 +244,7 @@ def _of_others(given: object, back: object) -> Difference | None:
     return None if given == back else _kinds(given, back)
 
 
+@lru_cache(maxsize=1000)
 def _fields_of(kind: type) -> Mapping[str, str] | None:
     """The fields of a class by the names that they may be stored under; None for a class without."""
     if issubclass(kind, msgspec.Struct):

@@ -15,7 +15,7 @@ import pydantic
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from jobplane.comparison import Difference, difference
+from jobplane.comparison import MisfitError, UnequalError, difference
 
 
 class _Names(TypedDict, total=False):
@@ -24,16 +24,10 @@ class _Names(TypedDict, total=False):
 
 
 _VERSION: Final = tuple(int(part) for part in pydantic.VERSION.split(".")[:2])
+_PREFERRED: Final = 2
+"""The ways to write a value that should do, before those for models with ideas of their own."""
 _BY_NAME: Final = _Names(by_alias=True, by_name=True) if _VERSION >= (2, 11) else _Names()
 """Fields may stand under their names as well as under their aliases, whatever the model's own settings."""
-
-
-class Unequal(ValueError):  # noqa: N818 - it ends as a part of another error
-    """A value does not come back from pydantic's JSON as it was."""
-
-    def __init__(self, found: Difference) -> None:
-        super().__init__(found.reason)
-        self.difference = found
 
 
 class PydanticCodec:
@@ -47,12 +41,11 @@ class PydanticCodec:
     def __init__(self, annotation: object, *, secrets: bool) -> None:
         self._adapter: TypeAdapter[object] = TypeAdapter(cast("type[object]", annotation))
         self._secrets = secrets
-        self._fullest = 4 if secrets else 2
 
     def encode(self, value: object) -> object:
         """The value as JSON's own types, found to come back equal.
 
-        Raises Unequal, or ValueError for what pydantic refuses.
+        Raises UnequalError or MisfitError, and ValueError for what pydantic cannot write.
         """
         failure: Exception | None = None
         tried: list[bytes] = []
@@ -67,26 +60,27 @@ class PydanticCodec:
                 found = difference(value, self.decode(text))
                 if found is None:
                     return form
-                error = Unequal(found)
+                error = UnequalError(found)
             except (TypeError, ValueError) as refused:
                 error = refused
-            if failure is None or number < self._fullest:
-                failure = error  # of the fullest form under the fields' names: it says what really stands in the way
+            if number < _PREFERRED:
+                failure = error  # of the fullest of them: it says what really stands in the way
         raise failure or TypeError(f"{type(value).__name__} has no JSON form")
 
     def decode(self, text: bytes) -> object:
-        """What the JSON stands for. Raises ValueError, which says where it does not fit and never quotes the value."""
+        """What the JSON stands for. Raises MisfitError, which says where it does not fit and never quotes the value."""
         try:
             return self._adapter.validate_json(text, **_BY_NAME)
         except ValidationError as error:
-            raise ValueError(_without_input(error)) from None
+            raise MisfitError(_without_input(error)) from None
 
     def _ways(self) -> Iterator[Callable[[object], object]]:
         """The ways to write a value, the best first. Which one its class can read back only trying tells."""
         # Names before aliases, which may be for reading or for writing alone. Without the fields that nobody set before
         # all of them, so that the handler can tell the two kinds; but what a default makes anew each time must be kept.
-        for by_alias, exclude_unset, reveal in product(
-            (False, True), (True, False), (False, True) if self._secrets else (False,)
+        # Secrets revealed before what a serializer of the application's own makes of them.
+        for by_alias, reveal, exclude_unset in product(
+            (False, True), (True, False) if self._secrets else (False,), (True, False)
         ):
             yield partial(self._form, by_alias=by_alias, exclude_unset=exclude_unset, reveal=reveal)
         yield msgspec.to_builtins  # JSON already, such as the text of a secret
@@ -162,4 +156,4 @@ def _revealed(shown: object, form: object) -> object:
 def _without_input(error: ValidationError) -> str:
     # pydantic's own text quotes the value that does not fit, and this ends in last_error: only where and why.
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
+    return "; ".join(": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"]))) for one in found)

@@ -103,6 +103,19 @@ async def test_show_tells_all_but_what_may_be_private(cli: CommandLine, sql: SQL
     assert '"hunter2"' in asked_as_text.out
 
 
+async def test_show_tells_that_a_result_was_not_stored(cli: CommandLine, sql: SQL) -> None:
+    error = "result not stored: result must be at most 1048576 bytes as JSON; got '2097154 bytes'"
+    job_id = await make_job(sql, JobStatus.COMPLETED, last_error=error)
+
+    for ended in (
+        await cli.run("jobs", "show", str(job_id)),
+        await cli.run("jobs", "show", str(job_id), "--json"),
+        await cli.run("jobs", "wait", str(job_id)),
+    ):
+        assert ended.code == ExitCode.DONE, "it completed"
+        assert "result not stored: result must be at most" in ended.out
+
+
 async def test_show_tells_each_attempt_that_failed_and_where(cli: CommandLine, sql: SQL) -> None:
     job_id = await make_job(sql, JobStatus.FAILED, attempts=2)
     for attempt in (1, 2):

@@ -16,8 +16,8 @@ from jobplane.job import JobStatus
 from jobplane.sql import SQLValue, Statement
 from jobplane.store.connecting import connect
 from jobplane.store.database import Database
-from jobplane.store.failures import translated
-from jobplane.store.locks import BRIEF_LOCKS, taking_locks
+from jobplane.store.failures import may_have_been_done, outcome_unknown, translated
+from jobplane.store.locks import BRIEF_LOCKS, BROKEN, taking_locks
 from jobplane.store.owners import pruning
 from jobplane.store.rows import as_uuid
 
@@ -107,8 +107,9 @@ class HistoryStore:
         connection = await self._connected(BRIEF_LOCKS)
         try:
             await taking_locks(lambda: connection.execute(text))
-        except asyncpg.PostgresError as error:
-            raise translated(error, name) from error
+        except BROKEN as error:
+            known = translated(error, name)
+            raise (outcome_unknown(known) if may_have_been_done(error) else known) from error
         finally:
             await connection.close()
 

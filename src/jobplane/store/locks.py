@@ -17,6 +17,8 @@ LOCK_TIMEOUT: Final = "1s"
 LOCK_TRIES: Final = 30
 BRIEF_LOCKS: Final = "SET lock_timeout = '1s'"
 """What a connection that takes table locks begins with: LOCK_TIMEOUT."""
+BROKEN: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""What the driver raises: the server's words, its own, and those of the network."""
 
 
 async def taking_locks(action: Callable[[], Awaitable[T]]) -> T:

@@ -61,6 +61,7 @@ class FaultProxy:
         self.changed = asyncio.Event()
         self.swallow: tuple[str, int] | None = None
         """A text and how many statements with it still lose their answers."""
+        self._then_cut = False
         self.swallowed = 0
         """Answers lost so far."""
         self.ended = 0
@@ -97,9 +98,20 @@ class FaultProxy:
         for link in self._links:
             self._draw(link)
 
-    def lose_answers(self, text: str, times: int = 1) -> None:
-        """The next statements that contain this text are run and committed, and their client hears a reset."""
+    def lose_answers(self, text: str, times: int = 1, *, then_cut: bool = False) -> None:
+        """The next statements that contain this text are run and committed, and their client hears a reset.
+
+        With `then_cut` nobody gets through from that moment on, until it heals.
+        """
         self.swallow = (text, times)
+        self._then_cut = then_cut
+
+    def lost(self, link: _Link) -> None:
+        """An answer was lost."""
+        self.swallowed += 1
+        if self._then_cut:
+            self.cut()
+        link.end(End.RESET)
 
     def heal(self) -> None:
         """Everything passes again. What fell into a hole is gone: its connections end, as the kernel would end them."""
@@ -209,8 +221,7 @@ class _Link:
             while data := await self._answers.read(PIECE):
                 if self._losing is not None:
                     if self._losing.feed(data):
-                        self._proxy.swallowed += 1
-                        self.end(End.RESET)
+                        self._proxy.lost(self)
                         return
                 elif not await self._passes(data, self._writer, lambda: self._proxy.weather.down):
                     return

@@ -8,6 +8,10 @@ STARTUP_CODES: Final = {80877103, 80877104}
 """SSLRequest and GSSENCRequest: what follows them is another message without a type."""
 
 
+COPY_DONE: Final = "CopyDone"
+"""The end of what COPY writes, as a statement: what comes after it answers the whole."""
+
+
 class Questions:
     """What a client says, byte by byte, as the texts of the statements that it runs."""
 
@@ -30,6 +34,8 @@ class Questions:
             elif kind == b"B":
                 _, name, _ = body.split(b"\0", 2)
                 run.append(self._prepared.get(name, ""))
+            elif kind == b"c":
+                run.append(COPY_DONE)
         return run
 
     def _next(self) -> tuple[bytes, bytes] | None:

@@ -178,7 +178,8 @@ async def test_the_functions_of_the_api_role_cancel_and_retry_and_do_nothing_els
     """S7: what may become of a job of each status, and of which columns."""
     sql = await asyncpg.connect(guarded.url)
     login = await asyncpg.connect(guarded.url_of("api"))
-    cancelled, retried = {}, {}
+    cancelled: dict[str, tuple[object, set[str]]] = {}
+    retried: dict[str, tuple[object, set[str]]] = {}
     for status in JobStatus:
         for verb, seen in (("cancel_job($1)", cancelled), ("retry_job($1, 1)", retried)):
             job_id = await make_job(sql, status, attempts=0 if status is JobStatus.PENDING else 1)

@@ -13,7 +13,7 @@ from jobplane.errors import DatabaseUnavailableError, InvalidInputError, Stateme
 from jobplane.job import TERMINAL, EnqueueJobResult, NewJob
 from jobplane.sql import SQLValue
 from jobplane.store.doubt import Doubt
-from jobplane.store.failures import is_unique_violation
+from jobplane.store.failures import is_unique_violation, jobs_exist, outcome_unknown
 from jobplane.store.rows import (
     as_uuid,
     columns_of,
@@ -56,22 +56,35 @@ def insert(jobs: Sequence[NewJob], doubt: Doubt | None = None) -> Steps[list[Enq
     doubt = doubt or Doubt()
     if len(jobs) == 1:
         return list((yield from _insert_distinct(jobs, doubt)).values())
-    leaders: dict[UUID, NewJob] = {}
-    for job in jobs:
-        leaders.setdefault(job.id, job)
-    results = yield from _insert_distinct(list(leaders.values()), doubt)
+    # By place, since one and the same wish may stand in two places.
+    leaders: dict[UUID, int] = {}
+    for place, job in enumerate(jobs):
+        leaders.setdefault(job.id, place)
+    results = yield from _insert_distinct([jobs[place] for place in leaders.values()], doubt)
     if len(leaders) == len(jobs):
         return [results[job.id] for job in jobs]
-    followers = [job for job in jobs if leaders[job.id] is not job]
+    followers = [place for place, job in enumerate(jobs) if leaders[job.id] != place]
     # A leader that found another job by its unique key was not written: its id is free for the next.
-    alone = [job for job in followers if results[job.id].id != job.id]
-    own = dict(zip(map(id, alone), (yield from insert(alone, doubt)) if alone else (), strict=True))
+    alone = [place for place in followers if results[jobs[place].id].id != jobs[place].id]
+    written = (yield from insert([jobs[place] for place in alone], doubt)) if alone else ()
+    own = dict(zip(alone, written, strict=True))
     return [
         results[job.id]
-        if leaders[job.id] is job
-        else own.get(id(job)) or replace(results[job.id], existing=True)
-        for job in jobs
+        if leaders[job.id] == place
+        else own.get(place) or replace(results[job.id], existing=True)
+        for place, job in enumerate(jobs)
     ]
+
+
+def insert_new(jobs: Sequence[NewJob]) -> Steps[list[EnqueueJobResult]]:
+    """As `insert`, where none may be there already, as with COPY. Raises JobsExistError."""
+    results = yield from insert(jobs)
+    for job, result in zip(jobs, results, strict=True):
+        if result.existing:
+            raise jobs_exist(
+                f"enqueue_many: the {'id' if result.id == job.id else 'unique key'} of job {job.id} is taken"
+            )
+    return results
 
 
 def _insert_distinct(jobs: Sequence[NewJob], doubt: Doubt) -> Steps[dict[UUID, EnqueueJobResult]]:
@@ -102,9 +115,10 @@ def _insert_distinct(jobs: Sequence[NewJob], doubt: Doubt) -> Steps[dict[UUID, E
             return results
         # Of many wishes with one key each round may write but one: only rounds that bring nothing count.
         number = number + 1 if len(missing) == before else 0
-    raise DatabaseUnavailableError(
+    gave_up = DatabaseUnavailableError(
         f"unique key {shown(missing[0].unique_key)} changed hands {INSERT_TRIES} times while it was enqueued; try again"
     )
+    raise outcome_unknown(gave_up) if doubt.is_open else gave_up
 
 
 def _find_twins(

@@ -90,7 +90,7 @@ class Runtime:
         else:  # row security refuses COPY
             async with translating("enqueue_many") as doubt, self.database.transaction() as connection:
                 run = on_connection(connection, self.database.settings.schema)
-                count = await _insert_chunks(jobs, run, queues)
+                count = await _insert_chunks(jobs, run, queues, all_new=True)
                 doubt.unanswered = True
         for queue in queues:
             self.notifier.wake(queue)
@@ -204,9 +204,12 @@ def all_of_tenant(
     return (of_tenant(job, tenant) for job in jobs)
 
 
-async def _insert_chunks(jobs: Iterable[NewJob] | AsyncIterable[NewJob], run: Run, queues: set[str]) -> int:
+async def _insert_chunks(
+    jobs: Iterable[NewJob] | AsyncIterable[NewJob], run: Run, queues: set[str], *, all_new: bool = False
+) -> int:
     count = 0
+    insert = inserts.insert_new if all_new else inserts.insert
     async for chunk in chunks(jobs):
         queues.update(job.queue for job in chunk)
-        count += len(await perform(inserts.insert(chunk), run))
+        count += len(await perform(insert(chunk), run))
     return count

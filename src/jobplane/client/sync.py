@@ -228,7 +228,7 @@ class SyncJobQueue(SyncScheduling):
         with self._opened().transaction(doubt) as connection:
             run, schema = sync_runner(connection), self.settings.schema
             while chunk := list(islice(jobs, CHUNK)):
-                steps = inserts.insert(chunk)
+                steps = inserts.insert_new(chunk)
                 count += len(perform(steps, lambda query: run(load(query.statement, schema), query.args)))
                 queues.update(job.queue for job in chunk)
             doubt.unanswered = True

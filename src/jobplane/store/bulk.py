@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import chain, islice
 from typing import Final
 
@@ -27,8 +28,26 @@ async def copy(database: Database, jobs: Iterable[NewJob] | AsyncIterable[NewJob
     """
     async with translating("enqueue_many") as doubt, database.connection() as connection:
         with replication_heeded(connection, heeded=database.replicated):
-            async with database.within(connection):
+            async with _ending_with(connection), database.within(connection):
                 return await copy_in(connection, jobs, database.settings.schema, queues, doubt)
+
+
+@asynccontextmanager
+async def _ending_with(connection: Connection) -> AsyncIterator[None]:
+    """Raise TimeoutError when the connection ends: the driver would wait for ever to send the rest of a COPY."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+
+        def end(_connection: object) -> None:
+            if limit.when() is None:
+                limit.reschedule(loop.time())
+
+        connection.add_termination_listener(end)
+        try:
+            yield
+        finally:
+            with suppress(asyncpg.InterfaceError):  # it went back to its pool when it ended
+                connection.remove_termination_listener(end)
 
 
 @asynccontextmanager

@@ -44,7 +44,11 @@ class Doubt:
         self.unanswered = self.unanswered or may_have_been_done(error)
 
     def covers(self, age: float) -> bool:
-        """Whether a row that has been there for `age` seconds may be of a try whose answer was lost."""
+        """Whether a row that has been there for `age` seconds may be of a try whose answer was lost.
+
+        Never wrong about a row of such a try; one that somebody else wrote while this call, or the last answer, was
+        under way is taken for it too.
+        """
         return self.unanswered and age <= time.monotonic() - self.since
 
     def translated(

@@ -128,11 +128,14 @@ def outcome_unknown(error: DatabaseError) -> DatabaseError:
 def translated_bulk(error: BaseException, doing: str) -> DatabaseError:
     """As `translated`, for many jobs at once, which all fail where one of them is there already."""
     known = translated(error, doing)
-    if sqlstate_of(error) != "23505":
-        return known
+    return jobs_exist(str(known)) if sqlstate_of(error) == "23505" else known
+
+
+def jobs_exist(words: str) -> JobsExistError:
+    """The error for many jobs of which one is there already."""
     return JobsExistError(
-        f"{known}. Nothing was written: a job with this id or unique key is there. If an earlier call with the same jobs "
-        "raised OutcomeUnknownError, it wrote all of them. Otherwise use enqueue_new(), which returns a job that is there."
+        f"{words}. Nothing was written. If an earlier call with the same jobs raised OutcomeUnknownError, that one wrote all "
+        "of them. Otherwise use enqueue_new(), which returns a job that is there."
     )
 
 

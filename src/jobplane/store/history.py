@@ -16,8 +16,8 @@ from jobplane.job import JobStatus
 from jobplane.sql import SQLValue, Statement
 from jobplane.store.connecting import connect, held
 from jobplane.store.database import Database
-from jobplane.store.failures import translated
-from jobplane.store.locks import taking_locks
+from jobplane.store.failures import may_have_been_done, outcome_unknown, translated
+from jobplane.store.locks import BROKEN, taking_locks
 from jobplane.store.owners import pruning
 from jobplane.store.rows import as_uuid
 from jobplane.store.session import CLIENT_SESSION, OPERATOR_SESSION, Session
@@ -115,8 +115,9 @@ class HistoryStore:
 
         try:
             await taking_locks(switch)
-        except asyncpg.PostgresError as error:
-            raise translated(error, name) from error
+        except BROKEN as error:
+            known = translated(error, name)
+            raise (outcome_unknown(known) if may_have_been_done(error) else known) from error
         finally:
             await connection.close()
 

@@ -13,6 +13,8 @@ from jobplane.store.failures import Reaction, reaction_to
 
 T = TypeVar("T")
 LOCK_TRIES: Final = 30
+BROKEN: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""What the driver raises: the server's words, its own, and those of the network."""
 
 
 async def taking_locks(action: Callable[[], Awaitable[T]]) -> T:

@@ -25,8 +25,8 @@ from jobplane.errors import MigrationError
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, channel, load, quoted
 from jobplane.store.connecting import connect, held
-from jobplane.store.failures import Reaction, reaction_to, translated
-from jobplane.store.locks import taking_locks
+from jobplane.store.failures import Reaction, may_have_been_done, reaction_to, translated
+from jobplane.store.locks import BROKEN, taking_locks
 from jobplane.store.online import running_online, statements_of
 from jobplane.store.pooler import must_pass_pooler, past_pooler
 from jobplane.store.script import act_as_owner
@@ -191,12 +191,16 @@ class Migrator:
         await self._patiently(migration, whole, "was rolled back")
 
     async def _patiently(self, migration: Migration, action: Callable[[], Awaitable[T]], now: str) -> T:
+        named = _named(migration.version, migration.name)
         try:
             return await taking_locks(action)
-        except asyncpg.PostgresError as error:
-            raise MigrationError(
-                f"migration {migration.version:03}_{migration.name} failed and {now}: {error}"
-            ) from error
+        except BROKEN as error:
+            if may_have_been_done(error):
+                raise MigrationError(
+                    f"the connection was lost during migration {named}, so it is not known whether that was applied: run "
+                    f"the same again, which does only what is missing: {translated(error, 'migrate')}"
+                ) from error
+            raise MigrationError(f"migration {named} failed and {now}: {error}") from error
 
     async def _applied(self, connection: asyncpg.Connection[asyncpg.Record]) -> dict[int, datetime]:
         rows = await self._log_of(connection)
@@ -222,7 +226,7 @@ class Migrator:
         try:
             async with held(connection, settings, OPERATOR_SESSION):
                 yield connection
-        except asyncpg.PostgresError as error:
+        except BROKEN as error:
             raise translated(error, "migrate") from error
         finally:
             await connection.close()

@@ -7,7 +7,7 @@ What the client is told then must not count as acknowledged: a failover now woul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -30,7 +30,9 @@ def replication_heeded(connection: Connection, *, heeded: bool) -> Iterator[None
     try:
         yield
     finally:
-        connection.remove_log_listener(listen)
+        # A connection that broke has gone back to its pool already, and what broke it is the error to raise.
+        with suppress(asyncpg.InterfaceError):
+            connection.remove_log_listener(listen)
     if warnings:
         raise not_replicated(warnings[0])
 

@@ -14,8 +14,8 @@ from jobplane.settings import DatabaseSettings
 from jobplane.sql import load
 from jobplane.store.connecting import connect
 from jobplane.store.database import Connection
-from jobplane.store.failures import Reaction, reaction_to, translated
-from jobplane.store.locks import taking_locks
+from jobplane.store.failures import Reaction, may_have_been_done, outcome_unknown, reaction_to, translated
+from jobplane.store.locks import BROKEN, taking_locks
 from jobplane.store.pooler import must_pass_pooler
 from jobplane.store.session import OPERATOR_SESSION
 
@@ -41,7 +41,7 @@ async def connected(settings: DatabaseSettings, doing: str) -> AsyncIterator[Con
         raise translated(error, "connecting") from error
     try:
         yield connection
-    except asyncpg.PostgresError as error:
+    except BROKEN as error:
         raise translated(error, doing) from error
     finally:
         await connection.close()
@@ -55,18 +55,24 @@ async def act_as_owner(connection: Connection, schema: str) -> None:
 
 
 async def run(connection: Connection, doing: str, text: str) -> None:
-    """Run all statements or none. Raises the driver's errors, and DatabaseUnavailableError if locks stay."""
+    """Run all statements or none.
+
+    Raises the driver's errors, DatabaseUnavailableError if locks stay, and OutcomeUnknownError if the connection breaks.
+    """
 
     async def whole() -> None:
         try:
             await connection.execute(f"BEGIN;\n{text}\nCOMMIT;")
         except asyncpg.PostgresError:
-            await connection.execute("ROLLBACK")
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK")
             raise
 
     try:
         await taking_locks(whole)
-    except asyncpg.PostgresError as error:
+    except BROKEN as error:
+        if may_have_been_done(error):
+            raise outcome_unknown(translated(error, doing)) from error
         if reaction_to(error) is not Reaction.RETRY:
             raise
         raise DatabaseUnavailableError(

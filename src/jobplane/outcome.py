@@ -89,9 +89,9 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Handed back unfinished, at once claimable by others, the attempt given back.
+    """Handed back unfinished, at once claimable by others.
 
-    `error` is None for a job that never started.
+    `error` is None for a job whose handler never began: only then the attempt is given back.
     """
 
     error: ErrorReport | None = None

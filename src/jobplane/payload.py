@@ -22,6 +22,7 @@ MAX_PATH: Final = 200
 """Characters of the place that an error names."""
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ESCAPED_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -46,6 +47,18 @@ def encode_payload(payload: object, priority: int | None = None) -> str:
     elif not isinstance(payload, dict):
         payload = dict(payload)
     return encode_json("payload", payload, MAX_PAYLOAD_BYTES)
+
+
+def with_priority(payload: str, priority: int) -> str:
+    """An encoded payload with the priority merged in. Raises InvalidInputError where it is too large then."""
+    members = _members.decode(payload)
+    members["priority"] = msgspec.Raw(b"%d" % priority)
+    encoded = _encoder.encode(members)
+    if len(encoded) > MAX_PAYLOAD_BYTES:
+        raise InvalidInputError(
+            "payload", f"{len(encoded)} bytes", f"must be at most {MAX_PAYLOAD_BYTES} bytes as JSON"
+        )
+    return encoded.decode()
 
 
 def encode_json(field: str, value: object, most_bytes: int) -> str:

@@ -12,16 +12,16 @@ from uuid import UUID
 
 from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
-from jobplane.client.runtime import Runtime, all_of_tenant, insert_many_on, on_connection, perform
+from jobplane.client.option_defaults import OptionDefaults
+from jobplane.client.runtime import Runtime, insert_many_on, on_connection, perform
 from jobplane.client.scheduling import AsyncScheduling
 from jobplane.client.steps import Steps
 from jobplane.client.sync import SyncJobQueue
 from jobplane.client.tasks import TaskDecorator
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
-from jobplane.options import JobQueueOptions, ScheduleOptions, new_job, with_defaults
+from jobplane.options import JobQueueOptions, ScheduleOptions
 from jobplane.settings import DatabaseSettings, resolve
 from jobplane.task import Registry
-from jobplane.tenant import of_tenant, with_tenant
 
 T = TypeVar("T")
 
@@ -33,13 +33,13 @@ class JobQueue(AsyncScheduling):
 
     Args:
         url: where PostgreSQL is; default: DATABASE_URL, else the AUDIT_LOGS_DB_* variables.
-        options: defaults for all jobs of this client (see JobQueueOptions).
+        options: defaults for all jobs of this client, under those of their tasks (see JobQueueOptions).
         settings: everything about the database at once, instead of url.
         tenant: whose jobs this client writes; keys are each tenant's own. With settings.row_security it also sees no
             others, once `jobplane tenants enable` has made the server ask.
 
     Raises:
-        InvalidInputError: the tenant is no tenant's name.
+        InvalidInputError: the tenant is no tenant's name, or one of the options is outside its limit.
         ConfigurationError: nothing says where the database is (on first use).
     """
 
@@ -53,8 +53,8 @@ class JobQueue(AsyncScheduling):
     ) -> None:
         self.registry = Registry()
         self.task = TaskDecorator(lambda: self, self.registry)
-        self._options = with_tenant(options, tenant)
-        self.tenant = self._options.get("tenant")
+        self._defaults = OptionDefaults(options, tenant, self.registry)
+        self.tenant = self._defaults.tenant
         """Whose jobs this client writes; None where nobody said."""
         self._url = url
         self._settings = settings
@@ -78,7 +78,8 @@ class JobQueue(AsyncScheduling):
     def sync(self) -> SyncJobQueue:
         """The same queue for synchronous code, with connections of its own."""
         if self._sync is None:
-            self._sync = SyncJobQueue(options=self._options, settings=self.settings)
+            options = self._defaults.options
+            self._sync = SyncJobQueue(options=options, settings=self.settings, registry=self.registry)
         return self._sync
 
     # -- enqueueing ----------------------------------------------------------------------------------
@@ -96,18 +97,19 @@ class JobQueue(AsyncScheduling):
 
         Args:
             type: what to do: 1 to 100 characters of A-Z, a-z, 0-9, "_" and "-".
-            payload: a JSON object of at most 1 MiB; default {}.
+            payload: a JSON object of at most 1 MiB; default {}. Whether it fits the task is for the worker to check.
             connection: the caller's own asyncpg, psycopg or SQLAlchemy connection or session.
             notify: with a connection: wake the workers at its commit, at the price that such commits
                 happen one by one. Without it they find the job at their next poll.
-            options: delay, priority, max_attempts and more: see JobQueueOptions.
+            options: delay, priority, max_attempts and more: see JobQueueOptions. What is left out comes from the
+                task of this type, where this queue has it, then from the client.
 
         Raises:
             InvalidInputError: a value is outside its limit; nothing was written.
             UnsupportedConnectionError: the connection is of an unknown kind, or synchronous.
             DatabaseError: the database refused, or was away for longer than settings.patience.
         """
-        job = new_job(type, {} if payload is None else payload, self.defaults_under(options))
+        job = self._defaults.job(type, payload, options)
         return await self.enqueue_new(job, connection=connection, notify=notify)
 
     async def schedule(
@@ -128,7 +130,7 @@ class JobQueue(AsyncScheduling):
         self, job: NewJob, *, connection: object = None, notify: bool = False
     ) -> EnqueueJobResult:
         """Write a job made by `task.new(...)`."""
-        job = of_tenant(job, self.tenant)
+        job = self._defaults.fill(job)
         if connection is not None:
             schema = self.settings.schema
             steps = ops.within(self._told, inserts.insert_in_transaction([job], schema, notify=notify))
@@ -156,7 +158,7 @@ class JobQueue(AsyncScheduling):
             connection: the caller's own asyncpg connection (COPY); others get multi-row inserts.
             notify: as for `enqueue`.
         """
-        jobs = all_of_tenant(jobs, self.tenant)
+        jobs = self._defaults.fill_all(jobs)
         if connection is not None:
             schema = self.settings.schema
             return await insert_many_on(connection, jobs, schema, notify=notify, tenant=self._told)
@@ -283,10 +285,6 @@ class JobQueue(AsyncScheduling):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    def defaults_under(self, options: JobQueueOptions) -> JobQueueOptions:
-        """Options, filled up with this client's own."""
-        return with_defaults(self._options, options) if self._options else options
 
     async def _run(self, steps: Steps[T]) -> T:
         return await perform(steps, self._running().run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from types import TracebackType
@@ -14,17 +14,18 @@ from uuid import UUID
 
 from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
+from jobplane.client.option_defaults import OptionDefaults
 from jobplane.client.scheduling import SyncScheduling
 from jobplane.client.steps import Pause, Query, Steps
 from jobplane.errors import DatabaseError
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
-from jobplane.options import JobQueueOptions, ScheduleOptions, new_job, with_defaults
+from jobplane.options import JobQueueOptions, ScheduleOptions
 from jobplane.settings import DatabaseSettings, resolve
 from jobplane.sql import load
 from jobplane.store.adapters import sync_runner
 from jobplane.store.bulk import CHUNK
 from jobplane.store.rows import Row
-from jobplane.tenant import of_tenant, with_tenant
+from jobplane.task import Registry
 
 if TYPE_CHECKING:
     from jobplane.store.sync import SyncDatabase
@@ -35,7 +36,8 @@ T = TypeVar("T")
 class SyncJobQueue(SyncScheduling):
     """Enqueue jobs and look after them, without await. Safe to share between threads.
 
-    The arguments are those of JobQueue. Each operation does what its namesake there does.
+    The arguments are those of JobQueue, and `registry`: the tasks whose options apply to jobs made by their type. Each
+    operation does what its namesake there does.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class SyncJobQueue(SyncScheduling):
         options: JobQueueOptions | None = None,
         settings: DatabaseSettings | None = None,
         tenant: str | None = None,
+        registry: Registry | None = None,
     ) -> None:
-        self._options = with_tenant(options, tenant)
-        self.tenant = self._options.get("tenant")
+        self._defaults = OptionDefaults(options, tenant, Registry() if registry is None else registry)
+        self.tenant = self._defaults.tenant
         """Whose jobs this client writes; None where nobody said."""
         self._url = url
         self._settings = settings
@@ -72,7 +75,7 @@ class SyncJobQueue(SyncScheduling):
         **options: Unpack[JobQueueOptions],
     ) -> EnqueueJobResult:
         """Write a job; see JobQueue.enqueue. `connection` is a psycopg Connection, or SQLAlchemy's over psycopg."""
-        job = new_job(type, {} if payload is None else payload, self.defaults_under(options))
+        job = self._defaults.job(type, payload, options)
         return self.enqueue_new(job, connection=connection, notify=notify)
 
     def schedule(
@@ -93,7 +96,7 @@ class SyncJobQueue(SyncScheduling):
         self, job: NewJob, *, connection: object = None, notify: bool = False
     ) -> EnqueueJobResult:
         """Write a job made by `task.new(...)`."""
-        job = of_tenant(job, self.tenant)
+        job = self._defaults.fill(job)
         if connection is None:
             result = self._run(inserts.insert_of_our_own([job]))[0]
             if not result.existing:
@@ -107,7 +110,7 @@ class SyncJobQueue(SyncScheduling):
     def enqueue_many(self, jobs: Iterable[NewJob]) -> int:
         """Write any number of jobs by COPY, in constant memory; see JobQueue.enqueue_many."""
         queues: set[str] = set()
-        jobs = (of_tenant(job, self.tenant) for job in jobs)
+        jobs = self._defaults.fill_all(jobs)
         if self.tenant is not None and self.settings.row_security:
             count = self._insert_chunks(jobs, queues)
         else:
@@ -199,22 +202,19 @@ class SyncJobQueue(SyncScheduling):
     ) -> None:
         self.close()
 
-    def defaults_under(self, options: JobQueueOptions) -> JobQueueOptions:
-        """Options, filled up with this client's own."""
-        return with_defaults(self._options, options)
-
     def _run(self, steps: Steps[T]) -> T:
         database = self._opened()
         return perform(
             steps, lambda query: database.fetch(load(query.statement, self.settings.schema), query.args)
         )
 
-    def _insert_chunks(self, jobs: Iterator[NewJob], queues: set[str]) -> int:
+    def _insert_chunks(self, jobs: Iterable[NewJob], queues: set[str]) -> int:
         # As COPY, which row security refuses: one transaction, constant memory.
         count = 0
+        waiting = iter(jobs)
         with self._opened().transaction() as connection:
             run, schema = sync_runner(connection), self.settings.schema
-            while chunk := list(islice(jobs, CHUNK)):
+            while chunk := list(islice(waiting, CHUNK)):
                 steps = inserts.insert(chunk)
                 count += len(perform(steps, lambda query: run(load(query.statement, schema), query.args)))
                 queues.update(job.queue for job in chunk)

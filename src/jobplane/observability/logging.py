@@ -7,6 +7,7 @@
 | JobStarted, JobsReported       | DEBUG   | which                                                            |
 | JobLost, LoopBlocked           | WARNING | why; which types were running                                    |
 | JobSetApart                    | WARNING | which, and how many workers died with it                         |
+| RetryPolicyFailed              | WARNING | which job, and what was wrong with the policy's answer           |
 | ServiceFailed                  | WARNING | which service, the error, when it tries again; repeats are DEBUG |
 | JobsRescued, JobsPruned        | INFO    | how many                                                         |
 | WorkerStarted, -Stopping, -Stopped, DatabaseRecovered | INFO | what the event holds                             |
@@ -22,6 +23,7 @@ from datetime import timedelta
 from typing import Final
 
 from jobplane.context import current_job_id
+from jobplane.errors import InvalidInputError
 from jobplane.events import (
     DatabaseRecovered,
     Events,
@@ -34,6 +36,7 @@ from jobplane.events import (
     JobsRescued,
     JobStarted,
     LoopBlocked,
+    RetryPolicyFailed,
     ScheduleTicked,
     ServiceFailed,
     WorkerStarted,
@@ -85,6 +88,7 @@ class LogSubscriber:
             events.subscribe(DatabaseRecovered, self._recovered)
         events.subscribe(JobLost, self._job_lost)
         events.subscribe(JobSetApart, self._job_set_apart)
+        events.subscribe(RetryPolicyFailed, self._retry_policy_failed)
         events.subscribe(LoopBlocked, self._loop_blocked)
         events.subscribe(ServiceFailed, self._service_failed)
 
@@ -157,6 +161,21 @@ class LogSubscriber:
             claim.id,
             claim.crashes,
             extra=_about(claim, "JobSetApart"),
+        )
+
+    def _retry_policy_failed(self, event: RetryPolicyFailed) -> None:
+        claim, error = event.claim, report_of(event.error)
+        facts = _about(claim, "RetryPolicyFailed")
+        where = error.frames[-1] if error.frames else ""
+        facts.update(error_type=error.type, error_at=where)
+        # An answer that is no delay was refused by us, in words of ours; what a policy raises may hold anything.
+        ours = isinstance(event.error, InvalidInputError)
+        logger.warning(
+            "%s %s: its retry policy failed, the default policy decides: %s",
+            claim.type,
+            claim.id,
+            error.message if ours else f"{error.type} at {where}",
+            extra=facts,
         )
 
     def _jobs_rescued(self, event: JobsRescued) -> None:

@@ -84,7 +84,7 @@ class Crew:
         self._threads = Threads(settings.threads)
         executor = Executor(registry, self._threads, events, settings.timeout, self._progress.report)
         self._solitude = Solitude(
-            self._slots, self._inbox, settings, self._is_claiming, self._wake_claimers, events
+            self._slots, self._inbox, self._store, settings, self._is_claiming, self._wake_claimers, events
         )
         self._claimers = {
             slots.name: Claimer(

@@ -84,9 +84,9 @@ class Executor:
             if running.stop_reason is not None and isinstance(
                 error, asyncio.CancelledError | JobCancelledError
             ):
-                outcome = stopped(running, task, error)
+                outcome = stopped(running, task, error, self._events)
             else:
-                outcome = failed(error, claim, task)
+                outcome = failed(error, claim, task, self._events)
             if isinstance(outcome, Lost):
                 self._events.emit(JobLost(claim, "its lease could not be renewed in time"))
         finally:
@@ -129,6 +129,7 @@ class Executor:
         context = copy_context()
         if task.is_async:
             handler = cast("_AsyncHandler", task.handler)
+            running.begun = True  # its first step follows at once, in this task
             return _within(context, partial(_begin, running.claim.id, handler, args, kwargs))
         context.run(current_job_id.set, running.claim.id)
         return self._threads.call(running, lambda: context.run(task.handler, *args, **kwargs))

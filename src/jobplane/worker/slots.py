@@ -46,6 +46,8 @@ class Running(Struct):
     deadline: float
     """By the monotonic clock, in seconds; infinity without a timeout."""
     started: float
+    begun: bool = False
+    """Whether the handler has made its first step, in its task or thread; until then its attempt can be given back."""
     context: JobContext | None = None
     stop_reason: StopReason | None = None
     stopped_at: float = math.inf

@@ -1,7 +1,7 @@
 -- What the statements of a worker change, column by column. No job can be made, deleted, or made another job.
 GRANT USAGE ON SCHEMA {schema} TO {worker};
 GRANT SELECT ON TABLE {schema}.jobs TO {worker};
-GRANT UPDATE (status, attempts, scheduled_at, started_at, completed_at, last_error, lease_epoch, lease_expires_at, worker_id, result, progress) ON TABLE {schema}.jobs TO {worker};
+GRANT UPDATE (status, attempts, scheduled_at, started_at, completed_at, last_error, lease_epoch, lease_expires_at, worker_id, result, progress, isolated_epoch) ON TABLE {schema}.jobs TO {worker};
 GRANT SELECT ON TABLE {schema}.job_attempts TO {worker};
 GRANT INSERT (job_id, epoch, attempt, outcome, error_type, message, frames, worker_id, started_at, ended_at) ON TABLE {schema}.job_attempts TO {worker};
 -- Where a history is kept, its trigger writes with the rights of whoever changes a job, and counts on from the last.

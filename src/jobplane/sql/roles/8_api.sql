@@ -3,7 +3,7 @@
 GRANT USAGE ON SCHEMA {schema} TO {api};
 GRANT SELECT ON TABLE {schema}.jobs TO {api};
 GRANT INSERT (id, type, payload, queue, priority, max_attempts, scheduled_at, unique_key, tags, retry_policy, tenant) ON TABLE {schema}.jobs TO {api};
-GRANT UPDATE (status, max_attempts, scheduled_at, completed_at, cancel_requested_at) ON TABLE {schema}.jobs TO {api};
+GRANT UPDATE (status, max_attempts, attempts_at_retry, scheduled_at, completed_at, cancel_requested_at) ON TABLE {schema}.jobs TO {api};
 GRANT SELECT ON TABLE {schema}.job_attempts TO {api};
 GRANT SELECT, INSERT ON TABLE {schema}.job_events TO {api};
 GRANT SELECT, INSERT, UPDATE ON TABLE {schema}.queues TO {api};

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterable, Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -12,7 +11,6 @@ from uuid import UUID
 
 from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
-from jobplane.client.option_defaults import OptionDefaults
 from jobplane.client.runtime import Runtime, insert_many_on, on_connection, perform
 from jobplane.client.scheduling import AsyncScheduling
 from jobplane.client.steps import Steps
@@ -20,7 +18,7 @@ from jobplane.client.sync import SyncJobQueue
 from jobplane.client.tasks import TaskDecorator
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
 from jobplane.options import JobQueueOptions, ScheduleOptions
-from jobplane.settings import DatabaseSettings, resolve
+from jobplane.settings import DatabaseSettings
 from jobplane.task import Registry
 
 T = TypeVar("T")
@@ -53,33 +51,15 @@ class JobQueue(AsyncScheduling):
     ) -> None:
         self.registry = Registry()
         self.task = TaskDecorator(lambda: self, self.registry)
-        self._defaults = OptionDefaults(options, tenant, self.registry)
-        self.tenant = self._defaults.tenant
-        """Whose jobs this client writes; None where nobody said."""
-        self._url = url
-        self._settings = settings
+        super().__init__(url, options, settings, tenant, self.registry)
         self._runtime: Runtime | None = None
         self._sync: SyncJobQueue | None = None
-
-    @property
-    def settings(self) -> DatabaseSettings:
-        """Where the database is: explicit, else from the environment at first use."""
-        if self._settings is None:
-            explicit = {} if self._url is None else {"url": self._url}
-            self._settings = resolve(DatabaseSettings, os.environ, **explicit).settings
-        return self._settings
-
-    @property
-    def _told(self) -> str | None:
-        # The tenant that the server is told of.
-        return self.tenant if self.settings.row_security else None
 
     @property
     def sync(self) -> SyncJobQueue:
         """The same queue for synchronous code, with connections of its own."""
         if self._sync is None:
-            options = self._defaults.options
-            self._sync = SyncJobQueue(options=options, settings=self.settings, registry=self.registry)
+            self._sync = SyncJobQueue(options=self.options, settings=self.settings, registry=self.registry)
         return self._sync
 
     # -- enqueueing ----------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TypeVar, Unpack
 
 from jobplane.client import schedules
+from jobplane.client.base import Client
 from jobplane.client.info import ScheduleChange, ScheduleInfo
-from jobplane.client.option_defaults import OptionDefaults
 from jobplane.client.steps import Steps
 from jobplane.job import EnqueueJobResult, JobPayload
 from jobplane.schedule import DEFAULT_CAP, Missed, NewSchedule, RecurringOptions, new_schedule
@@ -15,10 +15,8 @@ from jobplane.schedule import DEFAULT_CAP, Missed, NewSchedule, RecurringOptions
 T = TypeVar("T")
 
 
-class _Scheduling(ABC):
+class _Scheduling(Client, ABC):
     """What both colours need of their client."""
-
-    _defaults: OptionDefaults
 
     @abstractmethod
     def _wake(self, word: str) -> None: ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,13 +13,12 @@ from uuid import UUID
 
 from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
-from jobplane.client.option_defaults import OptionDefaults
 from jobplane.client.scheduling import SyncScheduling
 from jobplane.client.steps import Pause, Query, Steps
 from jobplane.errors import DatabaseError
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
 from jobplane.options import JobQueueOptions, ScheduleOptions
-from jobplane.settings import DatabaseSettings, resolve
+from jobplane.settings import DatabaseSettings
 from jobplane.sql import load
 from jobplane.store.adapters import sync_runner
 from jobplane.store.bulk import CHUNK
@@ -49,21 +47,9 @@ class SyncJobQueue(SyncScheduling):
         tenant: str | None = None,
         registry: Registry | None = None,
     ) -> None:
-        self._defaults = OptionDefaults(options, tenant, Registry() if registry is None else registry)
-        self.tenant = self._defaults.tenant
-        """Whose jobs this client writes; None where nobody said."""
-        self._url = url
-        self._settings = settings
+        super().__init__(url, options, settings, tenant, Registry() if registry is None else registry)
         self._database: SyncDatabase | None = None
         self._opening = threading.Lock()
-
-    @property
-    def settings(self) -> DatabaseSettings:
-        """Where the database is: explicit, else from the environment at first use."""
-        if self._settings is None:
-            explicit = {} if self._url is None else {"url": self._url}
-            self._settings = resolve(DatabaseSettings, os.environ, **explicit).settings
-        return self._settings
 
     def enqueue(
         self,
@@ -103,15 +89,14 @@ class SyncJobQueue(SyncScheduling):
                 self._wake(job.queue)
             return result
         run_statement, schema = sync_runner(connection), self.settings.schema
-        told = self.tenant if self.settings.row_security else None
-        steps = ops.within(told, inserts.insert_in_transaction([job], schema, notify=notify))
+        steps = ops.within(self._told, inserts.insert_in_transaction([job], schema, notify=notify))
         return perform(steps, lambda query: run_statement(load(query.statement, schema), query.args))[0]
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> int:
         """Write any number of jobs by COPY, in constant memory; see JobQueue.enqueue_many."""
         queues: set[str] = set()
         jobs = self._defaults.fill_all(jobs)
-        if self.tenant is not None and self.settings.row_security:
+        if self._told is not None:
             count = self._insert_chunks(jobs, queues)
         else:
             count = self._opened().copy(jobs, queues)

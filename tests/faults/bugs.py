@@ -138,5 +138,12 @@ _ALL: Final = (
         mistakes.outcome_dropped_after_a_failed_write,
         "test_connections.py::test_f7_an_outcome_that_could_not_be_stored_is_stored_later",
     ),
+    Bug(
+        15,
+        "the rescue gives an attempt back",
+        "our own, before its decision 26",
+        mistakes.rescue_gives_an_attempt_back,
+        f"{_FENCING}f19_a_job_whose_workers_die_runs_out_of_attempts",
+    ),
 )
 BUGS: Final = {str(bug.number): bug for bug in _ALL}

@@ -161,7 +161,8 @@ class Crew:
         handed_back += last_claims
         await self._until_idle(grace_ends - time.monotonic())
         interrupted = [running for slots in self._slots for running in slots.running.values()]
-        for running in interrupted:
+        # First those that wait for a thread: one that comes free must not begin another handler now.
+        for running in sorted(interrupted, key=lambda each: each.begun):
             running.stop(StopReason.SHUTDOWN)
         end = time.monotonic() + LAST_WORDS
         await self._until_idle(LAST_WORDS / 2)

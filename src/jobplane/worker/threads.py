@@ -117,6 +117,9 @@ class _Call:
         """Stop waiting for the handler; one that can know of it gets a moment to end."""
         if not self._told:
             self._told = True
+            with self._lock:
+                # A thread that comes free in this moment must not begin it any more.
+                self._left = not self._running.begun
             may_know = self._running.begun and self._running.context is not None
             self._loop.call_later(PARTING if may_know else 0.0, self._settle, None)
 

@@ -118,6 +118,24 @@ async def test_a_job_that_must_not_run_twice_fails_when_its_worker_is_killed(
     assert len(journal.entries("start")) == 1
 
 
+async def test_a_job_of_two_attempts_is_called_twice_though_it_died_in_company(
+    queue: JobQueue, spawn_worker: Spawn, journal: Journal
+) -> None:
+    """I6: the first attempt fails, the second ends with its worker, beside another job that was in hand."""
+    company = await queue.enqueue("work", {"seconds": 60}, max_attempts=100)
+    made = await queue.enqueue("fail_then_die", {}, max_attempts=2)
+
+    assert await spawn_worker().exit_code() == 137
+    spawn_worker()
+    job = await queue.wait(made.id, 20)
+    await queue.cancel(company.id)
+
+    assert (job.status, job.attempts) == (JobStatus.FAILED, 2)
+    assert (job.last_error or "").startswith("lease lost")
+    starts = [entry["attempt"] for entry in journal.entries("start") if entry["job"] == str(made.id)]
+    assert starts == [1, 2]
+
+
 async def test_a_job_that_kills_its_worker_runs_out_of_attempts_and_spares_the_others(
     queue: JobQueue, sql: Connection, spawn_worker: Spawn, journal: Journal
 ) -> None:

@@ -51,7 +51,8 @@ async def test_2000_jobs_survive_kill_9_of_workers_and_none_is_completed_twice(
     assert cut_off <= kills * 8, "more handlers were cut off than slots were killed"
     assert sum(starts.values()) - 2000 <= kills * 8 * 3, "more executions than slots, and outcomes under way"
     assert max(ends.values()) == 1
-    assert all(row["attempts"] == row["lease_epoch"] for row in rows), "an attempt is counted at each claim"
+    # Each call is counted. A job that waited to run alone, or that was handed back for another's sake, was not called.
+    assert all(starts[str(row["id"])] <= row["attempts"] <= row["lease_epoch"] for row in rows), "I6"
     recoveries = await sql.fetch(
         """
         SELECT extract(epoch FROM job.started_at - crashed.started_at) AS seconds

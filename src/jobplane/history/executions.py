@@ -45,7 +45,8 @@ def _under_one_claim(
         yield ExtraExecution(job_id, f"job {job_id} was started {count} times under epoch {epoch}")
     if life is not None and epoch in life.unbegun:
         yield ExtraExecution(
-            job_id, f"job {job_id} was started under epoch {epoch}, whose attempt was given back as never begun"
+            job_id,
+            f"job {job_id} was started under epoch {epoch}, whose attempt was given back as never begun",
         )
     yield from _unclaimed(history, life, job_id, epoch)
 

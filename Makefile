@@ -32,7 +32,7 @@ faults: .venv/.test  ## break everything on purpose and check the promises: the 
 faults-long: .venv/.test  ## the same for hours, with more of everything (SEED=n repeats a run)
 	JOBPLANE_FAULTS_PROFILE=long $(if $(SEED),JOBPLANE_FAULTS_SEED=$(SEED)) .venv/bin/pytest tests/faults --timeout 7200
 
-bugs: .venv/.test  ## plant 14 bugs that other queues had, one by one, and show that the fault suite catches each
+bugs: .venv/.test  ## plant bugs that queues really had, one by one, and show that the fault suite catches each
 	.venv/bin/python -m tests.faults.bite
 
 models: .venv/.test  ## the queue against a plain model, every two operations interleaved, and spin (JOBPLANE_FAULTS_PROFILE=long)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 
-from jobplane import JobContext, Registry, task
+from jobplane import Fixed, JobContext, Registry, task
 from tests.support import Journal
 
 _journal = Journal(Path(os.environ.get("JOBPLANE_TEST_JOURNAL", os.devnull)))
@@ -49,6 +50,15 @@ def work_in_thread(ctx: JobContext, seconds: float = 0.0) -> None:
     ctx.wait_cancelled(seconds)
     ctx.raise_if_cancelled()
     _journal.write(event="end", job=ctx.job.id, epoch=ctx.epoch)
+
+
+@task(retry=Fixed(timedelta(0)))
+async def fail_then_die(ctx: JobContext) -> None:
+    """Fails, and then kills its worker, while others are in hand."""
+    _journal.write(event="start", job=ctx.job.id, epoch=ctx.epoch, attempt=ctx.attempt)
+    if ctx.attempt == 1:
+        raise ValueError
+    os._exit(137)
 
 
 @task(max_attempts=3)

@@ -290,13 +290,19 @@ class Simulation:
         elif verb == "cancel":
             self.script.cancel(number)
             self._end("cancel", number)
+        elif verb == "release" and self._has_begun(last):
+            # An interrupted attempt is spent.
+            self._end("reschedule" if last.attempts < last.max_attempts else "fail", number)
         elif verb != "reschedule" or last.attempts < last.max_attempts:
             self._end(verb, number)
 
     def _end(self, verb: str, number: int) -> None:
         ended = self.script.end(verb, number)
-        if any((item.job_id, item.epoch) == (ended.job_id, ended.epoch) for item in self.executions):
+        if self._has_begun(ended):
             self._journal(ended, ExecutionEvent.CANCELLED if verb == "cancel" else ExecutionEvent.END)
+
+    def _has_begun(self, claim: Transition) -> bool:
+        return any((item.job_id, item.epoch) == (claim.job_id, claim.epoch) for item in self.executions)
 
     def _after_the_end(self, number: int) -> None:
         if self.draw.random() < 0.5:

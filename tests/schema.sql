@@ -261,6 +261,8 @@ CREATE TABLE control_plane.jobs (
     cancel_requested_at timestamp with time zone,
     retry_policy jsonb,
     tenant text,
+    isolated_epoch bigint,
+    attempts_at_retry integer,
     CONSTRAINT jobs_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT jobs_max_attempts_check CHECK ((max_attempts > 0)),
     CONSTRAINT jobs_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))

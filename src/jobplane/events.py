@@ -12,6 +12,7 @@
 | JobsReported       | outcomes are durably written                                 |
 | JobLost            | the lease was lost: another worker may run the job           |
 | JobSetApart        | it may kill its worker: it waits here until it can run alone |
+| RetryPolicyFailed  | a policy raised or gave no delay: the default policy decided |
 | JobsRescued        | expired leases were taken back                               |
 | JobsPruned         | old finished jobs were deleted                               |
 | ScheduleTicked     | a tick of a schedule was made, and its job with it           |
@@ -102,6 +103,13 @@ class JobLost(Event):
 @dataclass(frozen=True, slots=True)
 class JobSetApart(Event):
     claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicyFailed(Event):
+    claim: Claim
+    error: BaseException
+    """What the policy raised, or InvalidInputError for an answer that is no delay."""
 
 
 @dataclass(frozen=True, slots=True)

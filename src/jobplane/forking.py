@@ -27,7 +27,9 @@ from contextlib import ExitStack
 _pid = os.getpid()
 _forks = 0
 _sockets: dict[int, tuple[int, int]] = {}
-_renewals: set[weakref.ref[Callable[[], None]]] = set()
+_methods: weakref.WeakKeyDictionary[object, Callable[[object], None]] = weakref.WeakKeyDictionary()
+"""By object. Not WeakMethods, whose callbacks complain when the interpreter ends."""
+_functions: list[Callable[[], None]] = []
 _kept: list[object] = []
 _noticing: dict[int, threading.Lock] = {}
 
@@ -35,10 +37,13 @@ _noticing: dict[int, threading.Lock] = {}
 def renew_in_child(renew: Callable[[], None]) -> None:
     """Call a bound method in each forked child while its object lives (which this does not prolong), or a function.
 
+    An object has one such method at most.
     It runs before any other code of the child, and must neither wait for a lock nor close what the parent uses.
     """
-    kind = weakref.WeakMethod if inspect.ismethod(renew) else weakref.ref
-    _renewals.add(kind(renew, _renewals.discard))
+    if inspect.ismethod(renew):
+        _methods[renew.__self__] = renew.__func__
+    else:
+        _functions.append(renew)
 
 
 def keep(inherited: object) -> None:
@@ -87,9 +92,10 @@ def _begin_afresh() -> None:
     _sockets.clear()
     try:
         with ExitStack() as all_of_them:  # also those after one that fails
-            for reference in list(_renewals):
-                if (renew := reference()) is not None:
-                    all_of_them.callback(renew)
+            for function in _functions:
+                all_of_them.callback(function)
+            for owner, method in list(_methods.items()):
+                all_of_them.callback(method, owner)
             all_of_them.callback(sever, sockets)  # the last callback is called first
     finally:
         _pid = os.getpid()

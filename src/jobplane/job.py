@@ -94,6 +94,8 @@ class NewJob(Struct, frozen=True, gc=False):
     """What the id was made from, if it was; not stored."""
     fresh: bool = False
     """Whether the id was made for this job, and chosen by nobody; not stored."""
+    chosen: frozenset[str] | None = None
+    """The options that the call or its task chose, which those of the client do not replace; None: all. Not stored."""
 
     @property
     def is_plain(self) -> bool:
@@ -203,6 +205,8 @@ class Claim(Struct, gc=False):
     crashes: int = 0
     """How many claims of it ended with their worker, in the last day."""
     tenant: str | None = None
+    attempts_at_retry: int | None = None
+    """Attempts that were counted before the last explicit retry; None: there was none."""
     lease_ends: float = 0.0
     """By this process's monotonic clock (seconds): from here on the job is no longer ours."""
 

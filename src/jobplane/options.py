@@ -89,6 +89,7 @@ def new_job(type: str, payload: object, options: JobQueueOptions | None = None) 
         retry_policy=encode_policy(given["retry"]) if "retry" in given else None,
         tenant=check_tenant(given["tenant"]) if "tenant" in given else None,
         idempotency_key=given.get("idempotency_key"),
+        chosen=frozenset(given),
     )
 
 
@@ -100,7 +101,13 @@ def like(template: NewJob, payload: object) -> NewJob:
 @lru_cache(maxsize=1000)
 def _plain_job(type: str) -> NewJob:  # noqa: A002 - the contract's word
     # Jobs of a type without options differ in id and payload alone: the type is checked once.
-    return NewJob(id=new_job_id(), type=check_type(type), payload="{}", max_attempts=DEFAULT_MAX_ATTEMPTS)
+    return NewJob(
+        id=new_job_id(),
+        type=check_type(type),
+        payload="{}",
+        max_attempts=DEFAULT_MAX_ATTEMPTS,
+        chosen=frozenset(),
+    )
 
 
 def with_defaults(defaults: JobQueueOptions, options: JobQueueOptions) -> JobQueueOptions:

@@ -100,9 +100,10 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Handed back unfinished, at once claimable by others, the attempt given back.
+    """Handed back unfinished, at once claimable by others.
 
-    `error` is None for a job that never started. `delay` is for one whose handler still goes on in a thread.
+    `error` is None for a job whose handler never began: only then the attempt is given back. `delay` is for one whose
+    handler still goes on in a thread.
     """
 
     error: ErrorReport | None = None

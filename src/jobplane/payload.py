@@ -27,6 +27,7 @@ TOO_DEEP: Final = f"must nest at most {MAX_JSON_DEPTH} levels"
 _encoder: Final = msgspec.json.Encoder(enc_hook=as_json)
 _payload_encoder: Final = msgspec.json.Encoder(enc_hook=as_stored)
 _decoder: Final = msgspec.json.Decoder()
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _STEP: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKET: Final = bytes(set(range(256)) - set(b"[{]}"))
@@ -67,6 +68,18 @@ def encode_payload(payload: object, priority: int | None = None) -> str:
     elif not isinstance(payload, dict):
         payload = dict(payload)
     return _encode("payload", payload, MAX_PAYLOAD_BYTES, _payload_encoder)
+
+
+def with_priority(payload: str, priority: int) -> str:
+    """An encoded payload with the priority merged in. Raises InvalidInputError where it is too large then."""
+    members = _members.decode(payload)
+    members["priority"] = msgspec.Raw(b"%d" % priority)
+    encoded = _encoder.encode(members)
+    if len(encoded) > MAX_PAYLOAD_BYTES:
+        raise InvalidInputError(
+            "payload", f"{len(encoded)} bytes", f"must be at most {MAX_PAYLOAD_BYTES} bytes as JSON"
+        )
+    return encoded.decode()
 
 
 def encode_json(field: str, value: object, most_bytes: int) -> str:

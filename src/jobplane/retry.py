@@ -1,41 +1,102 @@
 """Retry policies: how long to wait before the next attempt. Values, so that they compare, print and travel.
 
-Each answers `delay(attempt)` for the attempt that just failed (1 for the first).
+Each answers `delay(attempt)` for the attempt that just failed (1 for the first). Lengths of time are timedeltas or
+seconds, here as everywhere.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, TypeAlias
 
 import msgspec
 
 from jobplane.errors import InvalidInputError
+from jobplane.limits import as_timedelta
 from jobplane.payload import nests_too_deep
 
 Errors: TypeAlias = tuple[type[BaseException], ...]
 MAX_RETRY_DELAY: Final = timedelta(days=30)
+_LENGTH: Final = "must be a timedelta or seconds, not negative"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy(ABC):
-    """The base of all policies.
+def checked_delay(answer: object) -> timedelta:
+    """What a policy answered, brought between 0 and 30 days. Raises InvalidInputError where it is no length of time."""
+    if isinstance(answer, int | float) and not isinstance(answer, bool) and not math.isnan(answer):
+        answer = min(max(answer, 0), MAX_RETRY_DELAY.total_seconds())  # also what no timedelta holds
+    delay = as_timedelta("delay", answer, "of a retry policy must be a timedelta or seconds")
+    return min(max(delay, timedelta(0)), MAX_RETRY_DELAY)
+
+
+def _length(field: str, value: object) -> timedelta:
+    length = as_timedelta(field, value, _LENGTH)
+    if length < timedelta(0):
+        raise InvalidInputError(field, value, _LENGTH)
+    return length
+
+
+def _errors(field: str, value: object) -> Errors:
+    classes = (value,) if isinstance(value, type) else value
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise InvalidInputError(field, value, "must be exception classes, such as (TimeoutError, OSError)")
+    settled = tuple(classes)
+    for one in settled:
+        if not isinstance(one, type) or not issubclass(one, BaseException):
+            raise InvalidInputError(field, one, "must be exception classes, such as (TimeoutError, OSError)")
+    return settled
+
+
+def _set(policy: RetryPolicy, **values: object) -> None:
+    # Policies are frozen.
+    for name, value in values.items():
+        object.__setattr__(policy, name, value)
+
+
+def _factor(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise InvalidInputError("factor", value, "must be a finite number, not negative")
+    return value
+
+
+def _jitter(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInputError("jitter", value, "must be True or False")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """The base of all policies. For one of your own, define `_delay(attempt)`: a timedelta, or seconds.
+
+    A policy that raises, or whose answer is no length of time, fails no job: the default policy decides in its place, and
+    the event RetryPolicyFailed says so.
 
     Args:
         only: retry after these exceptions alone; others fail the job for good. Default: after any.
         never: fail for good after these, even where `only` would allow them.
+
+    Raises InvalidInputError where one of them is no exception class.
     """
 
+    # Class attributes, so no slots: a subclass with an __init__ that does not call this one has the defaults.
     only: Errors = (BaseException,)
     never: Errors = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "only", _errors("only", self.only))
+        object.__setattr__(self, "never", _errors("never", self.never))
+
     def delay(self, attempt: int) -> timedelta:
-        """The wait after attempt number `attempt` failed, at most 30 days."""
+        """The wait after attempt number `attempt` failed, from 0 to 30 days.
+
+        Raises InvalidInputError where the policy's answer is no length of time.
+        """
         try:
-            return min(self._delay(attempt), MAX_RETRY_DELAY)
+            return checked_delay(self._delay(attempt))
         except OverflowError:  # longer than a timedelta holds
             return MAX_RETRY_DELAY
 
@@ -47,26 +108,43 @@ class RetryPolicy(ABC):
         """The delays of `other`, with the exceptions of this one: how a job overrides its type."""
         return replace(other, only=self.only, never=self.never)
 
-    @abstractmethod
-    def _delay(self, attempt: int) -> timedelta: ...
+    def _delay(self, attempt: int) -> timedelta | float:
+        raise NotImplementedError(f"{type(self).__name__} must define _delay(attempt)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class Fixed(RetryPolicy):
-    """The same wait every time, for example `Fixed(timedelta(minutes=5))`."""
+    """The same wait every time, for example `Fixed(timedelta(minutes=5))` or `Fixed(300)`."""
 
     every: timedelta
 
-    def _delay(self, attempt: int) -> timedelta:  # noqa: ARG002
+    def __init__(
+        self, every: timedelta | float, *, only: Errors = (BaseException,), never: Errors = ()
+    ) -> None:
+        super().__init__(only=only, never=never)
+        _set(self, every=_length("every", every))
+
+    def _delay(self, attempt: int) -> timedelta:  # noqa: ARG002 - each wait is the same
         return self.every
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class Linear(RetryPolicy):
-    """step, 2 step, 3 step, ... up to cap."""
+    """step, 2 step, 3 step, ... up to cap (default: an hour)."""
 
     step: timedelta
-    cap: timedelta = timedelta(hours=1)
+    cap: timedelta
+
+    def __init__(
+        self,
+        step: timedelta | float,
+        cap: timedelta | float = timedelta(hours=1),
+        *,
+        only: Errors = (BaseException,),
+        never: Errors = (),
+    ) -> None:
+        super().__init__(only=only, never=never)
+        _set(self, step=_length("step", step), cap=_length("cap", cap))
 
     def _delay(self, attempt: int) -> timedelta:
         try:
@@ -75,7 +153,7 @@ class Linear(RetryPolicy):
             return self.cap
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class Exponential(RetryPolicy):
     """base, 2 base, 4 base, ... up to cap, each drawn from (0, that] when jitter is on.
 
@@ -83,10 +161,24 @@ class Exponential(RetryPolicy):
     spreads a crowd of jobs that failed together best.
     """
 
-    base: timedelta = timedelta(seconds=5)
-    cap: timedelta = timedelta(hours=1)
-    factor: float = 2.0
-    jitter: bool = True
+    base: timedelta
+    cap: timedelta
+    factor: float
+    jitter: bool
+
+    def __init__(
+        self,
+        base: timedelta | float = timedelta(seconds=5),
+        cap: timedelta | float = timedelta(hours=1),
+        factor: float = 2.0,
+        jitter: bool = True,  # noqa: FBT001, FBT002 - the fourth of its fields, as it always was
+        *,
+        only: Errors = (BaseException,),
+        never: Errors = (),
+    ) -> None:
+        super().__init__(only=only, never=never)
+        _set(self, base=_length("base", base), cap=_length("cap", cap))
+        _set(self, factor=_factor(factor), jitter=_jitter(jitter))
 
     def _delay(self, attempt: int) -> timedelta:
         try:
@@ -96,23 +188,41 @@ class Exponential(RetryPolicy):
         return ceiling * (1.0 - random.random()) if self.jitter else ceiling  # noqa: S311 - spread, not secrecy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class Listed(RetryPolicy):
-    """An explicit list of waits; the last one repeats."""
+    """An explicit list of waits, for example `Listed([10, 60, 600])`, which is the default; the last one repeats."""
 
-    delays: tuple[timedelta, ...] = field(
-        default=(timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=10))
-    )
+    delays: tuple[timedelta, ...]
 
-    def __post_init__(self) -> None:
-        if not self.delays:
-            raise InvalidInputError("delays", self.delays, "must name at least one delay")
+    def __init__(
+        self,
+        delays: Iterable[timedelta | float] = (10, 60, 600),
+        *,
+        only: Errors = (BaseException,),
+        never: Errors = (),
+    ) -> None:
+        super().__init__(only=only, never=never)
+        if isinstance(delays, str | bytes) or not isinstance(delays, Iterable):
+            raise InvalidInputError("delays", delays, "must be a list of timedeltas or seconds")
+        settled = tuple(_length("delays", delay) for delay in delays)
+        if not settled:
+            raise InvalidInputError("delays", delays, "must name at least one delay")
+        _set(self, delays=settled)
 
     def _delay(self, attempt: int) -> timedelta:
         return self.delays[min(attempt, len(self.delays)) - 1]
 
 
 DEFAULT_RETRY: Final[RetryPolicy] = Exponential()
+
+
+def check_policy(value: object) -> RetryPolicy:
+    """A retry policy, and not its class or a number. Raises InvalidInputError."""
+    if not isinstance(value, RetryPolicy) or type(value) is RetryPolicy:
+        raise InvalidInputError(
+            "retry", value, "must be a retry policy, such as Fixed(60) or Exponential(base=5)"
+        )
+    return value
 
 
 class _Wire(msgspec.Struct, omit_defaults=True):
@@ -124,9 +234,11 @@ class _Wire(msgspec.Struct, omit_defaults=True):
     jitter: bool = True
 
 
-def encode_policy(policy: RetryPolicy) -> str:
-    """The policy's delays as JSON text."""
-    match policy:
+def encode_policy(policy: object) -> str:
+    """The policy's delays as JSON text. Raises InvalidInputError for what is none of the four policies here."""
+    known = check_policy(policy)
+    # By its very class: a subclass may decide its delays in code, which no row can hold.
+    match known if type(known) in {Fixed, Linear, Exponential, Listed} else None:
         case Fixed(every=every):
             wire = _Wire("fixed", [every.total_seconds()])
         case Linear(step=step, cap=cap):
@@ -139,7 +251,10 @@ def encode_policy(policy: RetryPolicy) -> str:
             wire = _Wire("listed", [delay.total_seconds() for delay in delays])
         case _:
             raise InvalidInputError(
-                "retry", policy, "must be Fixed, Linear, Exponential or Listed to be stored with a job"
+                "retry",
+                policy,
+                "must be Fixed, Linear, Exponential or Listed to be stored with a job; give a policy of your own to the "
+                "task instead: @queue.task(retry=...)",
             )
     return msgspec.json.encode(wire).decode()
 
@@ -150,17 +265,16 @@ def decode_policy(text: str) -> RetryPolicy | None:
         return None
     try:
         wire = msgspec.json.decode(text, type=_Wire)
-        delays = [timedelta(seconds=seconds) for seconds in wire.seconds]
         match wire.kind:
             case "fixed":
-                return Fixed(delays[0])
+                return Fixed(wire.seconds[0])
             case "linear":
-                return Linear(delays[0], delays[1])
+                return Linear(wire.seconds[0], wire.seconds[1])
             case "exponential":
-                return Exponential(delays[0], delays[1], wire.factor, wire.jitter)
+                return Exponential(wire.seconds[0], wire.seconds[1], wire.factor, wire.jitter)
             case "listed":
-                return Listed(tuple(delays))
+                return Listed(wire.seconds)
             case _:
                 return None
     except (msgspec.MsgspecError, IndexError, OverflowError, ValueError):
-        return None
+        return None  # also what another producer wrote that is no policy

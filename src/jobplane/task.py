@@ -13,12 +13,14 @@ from functools import partial, update_wrapper
 from types import ModuleType
 from typing import Generic, ParamSpec, TypeVar, cast
 
+from msgspec.structs import replace
+
 from jobplane.arguments import Arguments, Handler
 from jobplane.errors import InvalidInputError, TaskDefinitionError
 from jobplane.job import NewJob
 from jobplane.limits import as_timedelta, check_type
 from jobplane.options import JobQueueOptions, like, new_job, with_defaults
-from jobplane.retry import RetryPolicy
+from jobplane.retry import RetryPolicy, check_policy
 
 C = ParamSpec("C")
 """The parameters of a direct call."""
@@ -45,6 +47,11 @@ class TaskSettings:
     at_most_once: bool = False
     store_result: bool = True
 
+    @property
+    def has_one_attempt(self) -> bool:
+        """Whether its jobs are tried once at most (between explicit retries), whoever made them."""
+        return self.at_most_once or self.defaults.get("max_attempts") == 1
+
 
 class AnyTask:
     """A task whose parameters do not matter: what registries hold and workers run.
@@ -66,24 +73,39 @@ class AnyTask:
         self.is_async = _is_async(handler)
         # Jobs without options of their own differ in id and payload alone: the rest is checked once, here.
         fixed = settings.defaults.keys().isdisjoint(("id", "idempotency_key", "priority"))
-        self._template = None if not fixed or settings.at_most_once else new_job(name, {}, settings.defaults)
+        self._template: NewJob | None = None
+        self._template = self.new_from({}, JobQueueOptions()) if fixed else None
 
     def new_with(
         self, options: JobQueueOptions, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> NewJob:
-        """As `new`, under options that win over the task's own."""
+        """Like `new`, under options that win over the task's own."""
         payload = self.arguments.encode(args, kwargs)
         try:
-            if not options and self._template is not None:
-                return like(self._template, payload)
-            settled = with_defaults(self.settings.defaults, options)
-            if self.settings.at_most_once:
-                settled["max_attempts"] = 1
-            return new_job(self.name, payload, settled)
+            return self.new_from(payload, options)
         except InvalidInputError as error:
             if not error.field.startswith("payload"):
                 raise
             raise self.arguments.refused(payload, error) from None
+
+    def new_from(self, payload: object, options: JobQueueOptions) -> NewJob:
+        """A job of this task with a payload as it is stored, whose fit with the handler is for the worker to check."""
+        if not options and self._template is not None:
+            return like(self._template, payload)
+        job = new_job(self.name, payload, self.options_under(options))
+        # The task's own policy needs no copy in the row, but counts before the client's.
+        return (
+            job
+            if self.settings.retry is None
+            else replace(job, chosen=(job.chosen or frozenset()) | {"retry"})
+        )
+
+    def options_under(self, options: JobQueueOptions) -> JobQueueOptions:
+        """The options of a call, filled up with the task's own."""
+        settled = with_defaults(self.settings.defaults, options)
+        if self.settings.at_most_once:
+            settled["max_attempts"] = 1
+        return settled
 
     def __repr__(self) -> str:
         return f"<task {self.name}>"
@@ -113,6 +135,7 @@ class Registry:
 
     def __init__(self, tasks: Iterable[AnyTask] = ()) -> None:
         self._tasks: dict[str, AnyTask] = {}
+        self._noted: dict[str, AnyTask] = {}
         for task in tasks:
             self.add(task)
 
@@ -138,6 +161,16 @@ class Registry:
                 f"two tasks are named {task.name!r}: {known.handler!r} and {task.handler!r}"
             )
 
+    def note(self, task: AnyTask) -> None:
+        """Know the options of a task that is not to be run from here, such as a method that has no instance yet."""
+        self._noted[task.name] = task
+
+    def find(self, type: object) -> AnyTask | None:  # noqa: A002 - the contract's word
+        """The task whose options apply to jobs of a type: one that is registered, or noted; else None."""
+        if not isinstance(type, str):
+            return None
+        return self._tasks.get(type) or self._noted.get(type)
+
     def get(self, type: str) -> AnyTask | None:  # noqa: A002 - the contract's word
         """The task for a job type, or None."""
         return self._tasks.get(type)
@@ -159,6 +192,8 @@ class Registry:
 
 def _checked(settings: TaskSettings, name: str) -> TaskSettings:
     new_job(name, {}, settings.defaults)  # its own checks name the option that is wrong
+    if settings.retry is not None:
+        check_policy(settings.retry)
     if settings.timeout is not None and settings.timeout <= timedelta(0):
         raise InvalidInputError("timeout", settings.timeout, "must be longer than zero")
     if settings.at_most_once and settings.defaults.get("max_attempts", 1) != 1:

@@ -64,6 +64,10 @@ async def fail(secret: str = "") -> None:
     raise ValueError(f"no: {secret}")
 
 
+@queue.task(queue="tills", max_attempts=1, priority=4)
+async def charge(amount: int) -> None: ...
+
+
 def make() -> JobQueue:
     return queue
 

@@ -30,6 +30,35 @@ async def test_stdout_gets_the_id_of_a_job_as_it_was_described(cli: CommandLine,
     assert "enqueued" in ended.err
 
 
+@pytest.mark.parametrize("target", ["shop", "shop:queue", "shop:make", "shop:charge"])
+async def test_with_its_module_a_job_has_the_options_of_its_task(
+    cli: CommandLine, queue: JobQueue, tasks: Path, target: str
+) -> None:
+    """However the job is made: what is not given comes from the task."""
+    plain = await cli.process("enqueue", "charge", '{"amount": 1}')
+    known = await cli.process("enqueue", "charge", '{"amount": 1}', "--tasks", target)
+    given = await cli.process(
+        "enqueue", "charge", "--tasks", target, "--queue", "slow", "--max-attempts", "5"
+    )
+
+    found = [await _job(queue, ended.out) for ended in (plain, known, given)]
+    assert [(job.queue, job.max_attempts, job.priority) for job in found] == [
+        ("default", 3, 0),
+        ("tills", 1, 4),
+        ("slow", 5, 4),
+    ]
+
+
+async def test_a_module_that_is_not_there_is_one_line_and_writes_nothing(
+    cli: CommandLine, queue: JobQueue
+) -> None:
+    ended = await cli.process("enqueue", "charge", "--tasks", "nowhere:queue")
+
+    assert ended.code == ExitCode.USAGE
+    assert "there is no module 'nowhere'" in ended.err
+    assert (await queue.count_jobs())[JobStatus.PENDING] == 0
+
+
 async def test_a_job_runs_and_waiting_for_it_ends_with_its_outcome(
     cli: CommandLine, tasks: Path, start_worker: Callable[..., Background]
 ) -> None:

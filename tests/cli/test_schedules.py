@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from uuid import UUID
 
 from jobplane import JobQueue
@@ -98,3 +99,20 @@ async def test_running_what_is_unfinished_already_says_so(cli: CommandLine) -> N
 
     assert first.out == second.out
     assert "unfinished job has its unique key" in second.err
+
+
+async def test_with_its_module_a_schedule_makes_jobs_with_the_options_of_their_task(
+    cli: CommandLine, queue: JobQueue, tasks: Path
+) -> None:
+    made = await cli.process(
+        "schedules", "create", "s", "@daily", "charge", "--tasks", "shop:queue", "--tag", "x"
+    )
+
+    (schedule,) = await queue.list_schedules()
+    assert made.code == 0
+    assert (schedule.queue, schedule.max_attempts, schedule.priority, schedule.tags) == (
+        "tills",
+        1,
+        4,
+        ("x",),
+    )

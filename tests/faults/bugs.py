@@ -139,6 +139,13 @@ _ALL: Final = (
         "test_connections.py::test_f7_an_outcome_that_could_not_be_stored_is_stored_later",
     ),
     Bug(
+        22,
+        "the rescue gives an attempt back",
+        "jobplane, before its first release",
+        mistakes.rescue_gives_an_attempt_back,
+        f"{_FENCING}f19_a_job_whose_workers_die_runs_out_of_attempts",
+    ),
+    Bug(
         16,
         "one task for all jobs of a slot",
         "jobplane, before its first release",

@@ -84,13 +84,21 @@ def recovery_raises_max_attempts() -> None:
     """As the one before, with a better conscience."""
     _alter(
         "job/rescue",
-        ("            WHEN job.max_attempts = 1 THEN 'failed'\n", ""),
-        ("WHEN job.attempts < job.max_attempts AND :crash_limit", "WHEN :crash_limit"),
-        ("LEAST(job.attempts, job.max_attempts - 1)", "job.attempts"),
+        ("            WHEN was_last AND (was_alone OR earlier_crashes = 0) THEN 'failed'\n", ""),
+        ("THEN 1 ELSE 0 END AS given_back", "THEN 0 ELSE 0 END AS given_back"),
         (
             "        lease_expires_at = NULL\n",
             "        lease_expires_at = NULL, max_attempts = job.max_attempts + 1\n",
         ),
+    )
+
+
+def rescue_gives_an_attempt_back() -> None:
+    """A last attempt that ended with its worker does not count: somebody else may have been to blame."""
+    _alter(
+        "job/rescue",
+        ("            WHEN was_last AND (was_alone OR earlier_crashes = 0) THEN 'failed'\n", ""),
+        ("WHEN was_last AND NOT was_alone AND earlier_crashes > 0 THEN 1", "WHEN was_last THEN 1"),
     )
 
 

@@ -92,6 +92,42 @@ def _(script: Script, *, broken: bool) -> History:
     return script.history(executions=(ran(START, 1), ran(START, 2)))
 
 
+@case(ExtraExecution, "begun more often than max_attempts allows")
+def _(script: Script, *, broken: bool) -> History:
+    """Two of two; a snooze beside them is the handler's own wish."""
+    script.enqueue(max_attempts=2)
+    script.claim()
+    script.end("snooze", when=1)
+    script.claim(when=9)
+    script.end("reschedule", when=10)
+    script.claim(when=19)
+    starts = [ran(START, epoch) for epoch in (1, 2, 3)]
+    return script.history(executions=(*starts, ran(START, 3)) if broken else tuple(starts))
+
+
+@case(ExtraExecution, "the rescue gave an attempt back that had begun")
+def _(script: Script, *, broken: bool) -> History:
+    """A suspect whose worker died while it waited to run alone did not begin."""
+    script.enqueue(max_attempts=2)
+    script.claim()
+    script.rescue(when=5)
+    script.claim(when=6)
+    script.rescue(when=10, after=PENDING, attempts=1)
+    script.claim(when=11)
+    epochs = (1, 2, 3) if broken else (1, 3)
+    return script.history(executions=tuple(ran(START, epoch) for epoch in epochs))
+
+
+@case(ExtraExecution, "released although the handler had begun")
+def _(script: Script, *, broken: bool) -> History:
+    script.enqueue(max_attempts=2)
+    script.claim()
+    script.end("release", when=1)
+    script.claim(when=2)
+    epochs = (1, 2) if broken else (2,)
+    return script.history(executions=tuple(ran(START, epoch) for epoch in epochs))
+
+
 @case(LateRecovery, "the next claim came too late")
 def _(script: Script, *, broken: bool) -> History:
     script.enqueue(when=0)

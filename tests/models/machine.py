@@ -168,6 +168,12 @@ class QueueMachine(RuleBasedStateMachine):
             assert locked == set()
             self.model.report(token, str(percent))
 
+    @precondition(lambda self: any(self.held.values()))
+    @rule(holder=holders, pick=picks)
+    def isolate(self, holder: int, pick: int) -> None:
+        for token, claim in self._held(holder, [pick]):
+            assert self.loop(self.store.isolate(claim)) is self.model.isolate(token)
+
     @rule(what=st.sampled_from(("pause", "resume", "resume", "crash")), worker=workers, queue=queues)
     def something_rare(self, what: str, worker: str, queue: str) -> None:
         match what:

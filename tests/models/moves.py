@@ -22,7 +22,7 @@ REMEMBERED: Final = 12
 COLUMNS: Final = (
     "id, type, queue, priority, max_attempts, scheduled_at, unique_key, status, attempts, lease_epoch, "
     "lease_expires_at, worker_id, started_at, completed_at, cancel_requested_at, last_error, "
-    "result::text AS result, progress::text AS progress"
+    "result::text AS result, progress::text AS progress, isolated_epoch, attempts_at_retry"
 )
 ATTEMPTS: Final = "job_id, epoch, attempt, outcome, error_type, message, worker_id, started_at"
 

@@ -129,6 +129,13 @@ def _renew(order: int, behind: int = 0) -> Operation:
     return Operation(f"renew {_way(order)}{' stale' * behind}", act, skips=True)
 
 
+def _isolate(behind: int = 0) -> Operation:
+    async def act(session: Session) -> object:
+        return await session.store.isolate(claims(1, behind)[0])
+
+    return Operation(f"isolate{' stale' * behind}", act)
+
+
 def _progress(order: int) -> Operation:
     async def act(session: Session) -> object:
         return _ids(await session.store.progress([(claim, "1") for claim in claims(order)]))
@@ -225,6 +232,8 @@ SINGLES: Final = (
     _claim(1, "w2"),
     _claim(9, "w3"),
     _renew(1, 1),
+    _isolate(),
+    _isolate(1),
     Operation("prune", _prune, skips=True),
     _cancel(1),
     _cancel(11),

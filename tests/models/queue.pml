@@ -158,7 +158,7 @@ inline fail(w, j) {
     fi
 }
 
-/* A snooze, or the release of a worker that stops. */
+/* A snooze, or the release of a job whose handler has not begun. */
 inline give_back(w, j) {
     if
     :: FENCED(w, j) ->
@@ -185,7 +185,11 @@ inline rescue(j) {
     assert(job[j].expired);                             /* I8 */
     if
     :: job[j].cancel_requested -> become(j, CANCELLED)
+#ifdef RESCUE_GIVES_BACK
+    :: !job[j].cancel_requested && job[j].attempts >= job[j].max_attempts -> job[j].attempts--; become(j, PENDING)
+#else
     :: !job[j].cancel_requested && job[j].attempts >= job[j].max_attempts -> become(j, FAILED)
+#endif
     :: else -> become(j, PENDING)
     fi
 }

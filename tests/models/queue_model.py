@@ -40,6 +40,8 @@ class Row:
     last_error: str | None = None
     result: str | None = None
     progress: str | None = None
+    isolated_epoch: int | None = None
+    attempts_at_retry: int | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -77,7 +79,6 @@ class Crash:
     """When a claim ended with its worker."""
 
     job_id: UUID
-    worker_id: str | None
     at: datetime
 
 
@@ -135,6 +136,7 @@ class QueueModel:
             return "UniqueKeyTakenError"
         row.status, row.scheduled_at = "pending", self.now
         row.max_attempts += extra
+        row.attempts_at_retry = row.attempts
         row.completed_at = row.cancel_requested_at = None
         return row.queue
 
@@ -201,8 +203,8 @@ class QueueModel:
                 case Snoozed(delay=delay):
                     row.attempts -= 1
                     self._again(row, delay)
-                case Released():
-                    row.attempts -= 1
+                case Released(error=error):
+                    row.attempts -= error is None  # an attempt that began is spent
                     self._again(row, None)
                 case _:
                     raise TypeError(f"{outcome!r} is nothing to report")
@@ -232,11 +234,10 @@ class QueueModel:
         }
 
     def rescue(self, chosen: Iterable[UUID]) -> None:
-        """Take jobs back from their holders; the attempt stays counted (I6), but for a last one lost in company."""
-        lost = [self.rows[job_id] for job_id in chosen]
-        verdicts = {row.id: self._verdict_on(row) for row in lost}  # all by what was there before
-        for row in lost:
-            row.last_error = f"lease lost: worker {row.worker_id} stopped renewing it"
+        """Take jobs back from their holders; the attempt stays counted (I6), unless it is known that none began."""
+        for row in [self.rows[job_id] for job_id in chosen]:
+            verdict, given_back, why = self._verdict_on(row)
+            row.last_error = f"lease lost: worker {row.worker_id} stopped renewing it{why}"
             self.attempts.add(
                 AttemptRow(
                     row.id,
@@ -249,35 +250,36 @@ class QueueModel:
                     row.started_at,
                 )
             )
-            self.crashes.append(Crash(row.id, row.worker_id, self.now))
-            if verdicts[row.id] == "pending":
+            self.crashes.append(Crash(row.id, self.now))
+            if verdict == "pending":
                 row.status, row.lease_expires_at = "pending", None
-                row.attempts = min(row.attempts, row.max_attempts - 1)
+                row.attempts -= given_back
             else:
-                self._end(row, verdicts[row.id])
+                self._end(row, verdict)
 
-    def _verdict_on(self, row: Row) -> str:
-        # A crash ends a job only where it ran alone, or may run once at most (decision 9).
+    def _verdict_on(self, row: Row) -> tuple[str, int, str]:
+        # The status, the attempts given back, and the end of the message (decision 26).
+        number = 1 + sum(
+            crash.job_id == row.id and crash.at > self.now - timedelta(days=1) for crash in self.crashes
+        )
+        alone, last = row.isolated_epoch == row.lease_epoch, row.attempts >= row.max_attempts
+        suspect_that_waited = last and not alone and number > 1
+        if last and not suspect_that_waited:
+            status, why = "failed", f" during attempt {row.attempts} of {row.max_attempts}, the last one"
+        elif alone and number >= CRASH_LIMIT:
+            status, why = "failed", f" while this job ran alone (crash {number} of it within a day)"
+        else:
+            status, why = "pending", ""
         if row.cancel_requested_at is not None:
-            return "cancelled"
-        if row.max_attempts == 1:
-            return "failed"
-        lately = [
-            crash
-            for crash in self.crashes
-            if crash.job_id == row.id and crash.at > self.now - timedelta(days=1)
-        ]
-        if row.attempts < row.max_attempts and len(lately) + 1 < CRASH_LIMIT:
-            return "pending"
-        company = any(
-            other.status == "running" and other.worker_id == row.worker_id and other is not row
-            for other in self.rows.values()
-        )
-        assert row.started_at is not None  # it runs
-        before = any(
-            crash.worker_id == row.worker_id and crash.at >= row.started_at for crash in self.crashes
-        )
-        return "pending" if company or before else "failed"
+            status = "cancelled"
+        return status, int(suspect_that_waited), why
+
+    def isolate(self, token: Token) -> bool:
+        """Note that a suspect begins now, alone in its worker; whether it is still ours."""
+        row = self._held(token)
+        if row is not None:
+            row.isolated_epoch = token.epoch
+        return row is not None
 
     def prunable(self, keep: dict[str, timedelta]) -> set[UUID]:
         """Ended longer ago than their status is kept; a job due later than that counts from its due time."""

@@ -23,6 +23,7 @@ BROKEN: Final = {
     "EPOCH_FROM_ATTEMPTS": r"hand\[w\].token\[0\].number==job\[0\].claims",
     "RESCUE_BY_ID": r"job\[0\].expired",
     "ATTEMPT_AT_FINISH": r"job\[0\].spent<=job\[0\].max_attempts",
+    "RESCUE_GIVES_BACK": r"job\[0\].spent<=job\[0\].max_attempts",
     "TERMINAL_NOT_FINAL": r"job\[0\].status",
 }
 """Each broken rule, and the promise that spin must see broken: the text of the model's assertion."""

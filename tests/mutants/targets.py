@@ -17,6 +17,7 @@ STATEMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "job/complete_epoch": ("tests/store/test_finish.py", *MODELS),
     "job/finish": ("tests/store/test_finish.py", *MODELS),
     "job/rescue": ("tests/store/test_rescue.py", *MODELS),
+    "job/isolate": ("tests/store/test_rescue.py", *MODELS),
     "job/renew": ("tests/store/test_renew.py", *MODELS),
     "job/cancel": ("tests/store/test_admin.py", "tests/client/test_changing.py", *MODELS),
     "job/retry": ("tests/store/test_admin.py", "tests/client/test_changing.py", *MODELS),

@@ -56,7 +56,7 @@ async def _of_another_epoch(sql: SQL) -> Claim:
         (OUTCOMES["snoozed"], "pending", 1, MINUTE, None, None),
         (OUTCOMES["cancelled"], "cancelled", 2, None, "ValueError: no good", "cancelled"),
         (OUTCOMES["released unstarted"], "pending", 1, None, None, None),
-        (OUTCOMES["released interrupted"], "pending", 1, None, "ValueError: no good", "interrupted"),
+        (OUTCOMES["released interrupted"], "pending", 2, None, "ValueError: no good", "interrupted"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Outcome) else None,
 )
@@ -257,16 +257,16 @@ async def test_the_attempt_is_recorded_with_all_that_is_known_of_it(store: Store
     assert attempt["ended_at"] > attempt["started_at"]
 
 
-async def test_an_interrupted_attempt_is_recorded_under_the_number_that_it_had(
+async def test_an_interrupted_attempt_stays_counted_and_is_recorded_under_its_number(
     store: Store, sql: SQL
 ) -> None:
-    """The attempt is given back to the job; its record says which one it was."""
+    """I6: its handler began, so it is one of the max_attempts; its place in the queue stays."""
     job_id = await make_job(sql, RUNNING, attempts=2, lease_epoch=2)
 
     await store.finish([(await claim_of(sql, job_id), Released(ERROR))])
 
     (attempt,) = await attempts_of(sql, job_id)
-    assert (attempt["attempt"], (await row_of(sql, job_id))["attempts"]) == (2, 1)
+    assert (attempt["attempt"], (await row_of(sql, job_id))["attempts"]) == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -230,41 +230,59 @@ async def test_a_finish_and_a_sweep_at_the_same_time_end_in_one_of_the_two(
         assert {row["id"] for row in rows} == whose
 
 
-async def _crash(
-    sql: SQL,
-    job_id: UUID,
-    epoch: int,
-    worker: str = "earlier",
-    ago: str = "1 minute",
-    outcome: str = "crashed",
-) -> None:
+async def _crash(sql: SQL, job_id: UUID, epoch: int, ago: str = "1 minute", outcome: str = "crashed") -> None:
     """An earlier claim of this job ended with its worker, unless another outcome is given."""
     await sql.execute(
         "INSERT INTO control_plane.job_attempts (job_id, epoch, attempt, outcome, worker_id, ended_at) "
-        "VALUES ($1, $2::integer, $2::integer, $5, $3, now() - $4::text::interval)",
+        "VALUES ($1, $2::integer, $2::integer, $4, 'earlier', now() - $3::text::interval)",
         job_id,
         epoch,
-        worker,
         ago,
         outcome,
     )
+
+
+async def _lost(sql: SQL, *, crashes: int, max_attempts: int = 3, alone: bool = False) -> UUID:
+    """A running job whose lease has expired, and each of whose earlier claims ended with its worker."""
+    job_id = await make_job(
+        sql,
+        JobStatus.RUNNING,
+        attempts=crashes + 1,
+        lease_epoch=crashes + 1,
+        max_attempts=max_attempts,
+        lease_expires_at=EXPIRED,
+        isolated_epoch=crashes + 1 if alone else None,
+    )
+    for epoch in range(1, crashes + 1):
+        await _crash(sql, job_id, epoch)
+    return job_id
 
 
 async def test_a_job_that_died_alone_as_often_as_is_borne_fails_with_attempts_left(
     store: Store, sql: SQL
 ) -> None:
     """F19: a poison with many attempts does not take a worker with it for each of them."""
-    job_id = await make_job(
-        sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, max_attempts=20, lease_expires_at=EXPIRED
-    )
-    for epoch in (1, 2):
-        await _crash(sql, job_id, epoch)
+    job_id = await _lost(sql, crashes=2, max_attempts=20, alone=True)
 
     await store.rescue(crash_limit=3)
 
     row = await row_of(sql, job_id)
     assert (row["status"], row["attempts"]) == ("failed", 3)
-    assert row["last_error"].startswith("lease lost")
+    assert row["last_error"] == (
+        "lease lost: worker worker-1 stopped renewing it while this job ran alone (crash 3 of it within a day)"
+    )
+
+
+async def test_a_job_that_never_ran_alone_is_not_blamed_however_many_workers_died_with_it(
+    store: Store, sql: SQL
+) -> None:
+    """F19: nobody can say which of the jobs in hand it was."""
+    job_id = await _lost(sql, crashes=5, max_attempts=20)
+
+    await store.rescue(crash_limit=3)
+
+    row = await row_of(sql, job_id)
+    assert (row["status"], row["attempts"]) == ("pending", 6), "the attempt counts all the same"
 
 
 @pytest.mark.parametrize(("ago", "outcome"), [("25 hours", "crashed"), ("1 minute", "failed")])
@@ -272,7 +290,13 @@ async def test_crashes_of_another_day_and_failures_in_a_living_worker_do_not_cou
     store: Store, sql: SQL, ago: str, outcome: str
 ) -> None:
     job_id = await make_job(
-        sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, max_attempts=20, lease_expires_at=EXPIRED
+        sql,
+        JobStatus.RUNNING,
+        attempts=3,
+        lease_epoch=3,
+        max_attempts=20,
+        lease_expires_at=EXPIRED,
+        isolated_epoch=3,
     )
     for epoch in (1, 2):
         await _crash(sql, job_id, epoch, ago=ago, outcome=outcome)
@@ -282,61 +306,74 @@ async def test_crashes_of_another_day_and_failures_in_a_living_worker_do_not_cou
     assert (await row_of(sql, job_id))["status"] == "pending"
 
 
-@pytest.mark.parametrize("companion", ["still counts as running", "was rescued before", "is rescued too"])
-async def test_a_job_whose_last_attempt_died_in_company_gets_that_attempt_back(
-    store: Store, sql: SQL, companion: str
+@pytest.mark.parametrize("companions", [0, 2])
+@pytest.mark.parametrize("max_attempts", [1, 2, 3])
+async def test_a_last_attempt_that_ends_with_its_worker_fails_the_job_in_whatever_company(
+    store: Store, sql: SQL, max_attempts: int, companions: int
 ) -> None:
-    """F19: nobody can say which of them it was."""
-    job_id = await make_job(sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, lease_expires_at=EXPIRED)
-    if companion == "was rescued before":
-        other = await make_job(sql, lease_epoch=1)
-        await _crash(sql, other, 1, worker="worker-1", ago="0 seconds")
-    else:
-        expires = EXPIRED if companion == "is rescued too" else timedelta(seconds=1)
-        await make_job(sql, JobStatus.RUNNING, lease_expires_at=expires)
+    """I6: "at most n calls". It may have begun, and no crash gives that back."""
+    job_id = await make_job(
+        sql,
+        JobStatus.RUNNING,
+        attempts=max_attempts,
+        lease_epoch=max_attempts,
+        max_attempts=max_attempts,
+        lease_expires_at=EXPIRED,
+    )
+    for _ in range(companions):
+        await make_job(sql, JobStatus.RUNNING, lease_expires_at=EXPIRED)
 
     await store.rescue()
 
     row = await row_of(sql, job_id)
-    assert (row["status"], row["attempts"], row["lease_epoch"]) == ("pending", 2, 3)
-    (crash,) = await attempts_of(sql, job_id)
-    assert (crash["attempt"], crash["outcome"]) == (3, "crashed")
+    assert (row["status"], row["attempts"]) == ("failed", max_attempts)
+    assert row["last_error"] == (
+        f"lease lost: worker worker-1 stopped renewing it during attempt {max_attempts} of {max_attempts}, the last one"
+    )
 
 
-@pytest.mark.parametrize(
-    "whose",
-    [
-        "another worker's",
-        "the same worker's, but lost before this claim",
-        "the same worker's, but it only failed",
-    ],
-)
-async def test_who_was_lost_elsewhere_or_earlier_was_no_company(store: Store, sql: SQL, whose: str) -> None:
-    job_id = await make_job(sql, JobStatus.RUNNING, attempts=3, lease_epoch=3, lease_expires_at=EXPIRED)
-    other = await make_job(sql, lease_epoch=1)
-    if whose == "another worker's":
-        await _crash(sql, other, 1, worker="worker-2", ago="0 seconds")
-    elif whose == "the same worker's, but it only failed":
-        await _crash(sql, other, 1, worker="worker-1", ago="0 seconds", outcome="failed")
-    else:
-        await _crash(sql, other, 1, worker="worker-1", ago="1 minute")
+async def test_a_suspect_that_ran_its_last_attempt_alone_fails(store: Store, sql: SQL) -> None:
+    """F19, I6."""
+    job_id = await _lost(sql, crashes=1, max_attempts=2, alone=True)
 
     await store.rescue()
 
-    assert (await row_of(sql, job_id))["status"] == "failed"
+    row = await row_of(sql, job_id)
+    assert (row["status"], row["attempts"]) == ("failed", 2)
+    assert row["last_error"].endswith("during attempt 2 of 2, the last one")
 
 
-async def test_a_job_with_a_single_attempt_never_runs_again_whatever_its_company(
+async def test_a_suspect_that_still_waited_to_run_alone_keeps_its_last_attempt(
     store: Store, sql: SQL
 ) -> None:
-    """I6: at most once."""
-    job_id = await make_job(sql, JobStatus.RUNNING, max_attempts=1, lease_expires_at=EXPIRED)
-    await make_job(sql, JobStatus.RUNNING, lease_expires_at=EXPIRED)
+    """It never began: without its worker's note (job/isolate) it cannot have."""
+    job_id = await _lost(sql, crashes=1, max_attempts=2)
 
     await store.rescue()
 
     row = await row_of(sql, job_id)
-    assert (row["status"], row["attempts"]) == ("failed", 1)
+    assert (row["status"], row["attempts"], row["lease_epoch"]) == ("pending", 1, 2)
+    assert (await attempts_of(sql, job_id))[-1]["outcome"] == "crashed"
+
+
+async def test_the_note_of_an_earlier_claim_says_nothing_of_this_one(store: Store, sql: SQL) -> None:
+    job_id = await _lost(sql, crashes=2, max_attempts=3)
+    await sql.execute("UPDATE control_plane.jobs SET isolated_epoch = 2 WHERE id = $1", job_id)
+
+    await store.rescue()
+
+    assert (await row_of(sql, job_id))["status"] == "pending"
+
+
+async def test_only_the_holder_of_a_claim_notes_that_its_job_begins_alone(store: Store, sql: SQL) -> None:
+    """I5."""
+    job_id = await make_job(sql, JobStatus.RUNNING, lease_expires_at=EXPIRED)
+    old = await claim_of(sql, job_id)
+    await store.rescue()
+    (new,) = await store.claim("default", ["work"], "worker-2", LEASE, 1)
+
+    assert [await store.isolate(claim) for claim in (old, new, new)] == [False, True, True]
+    assert (await row_of(sql, job_id))["isolated_epoch"] == new.epoch
 
 
 async def test_a_claim_says_how_often_the_job_died_lately(store: Store, sql: SQL) -> None:

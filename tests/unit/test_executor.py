@@ -157,7 +157,11 @@ async def test_a_policy_that_raises_costs_no_outcome() -> None:
 
 
 async def test_a_policy_that_answers_less_than_nothing_means_at_once() -> None:
-    outcome = await Bench(raising(ValueError(), Fixed(-SECOND))).run()
+    class Impatient(RetryPolicy):
+        def _delay(self, attempt: int) -> timedelta:
+            return -SECOND * attempt
+
+    outcome = await Bench(raising(ValueError(), Impatient())).run()
 
     assert isinstance(outcome, Rescheduled)
     assert outcome.delay == timedelta(0)

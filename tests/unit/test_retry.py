@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobplane import Exponential, Fixed, InvalidInputError, Linear, Listed, RetryPolicy
+from jobplane import (
+    Exponential,
+    Fixed,
+    InvalidInputError,
+    JobQueueOptions,
+    Linear,
+    Listed,
+    RetryPolicy,
+    new_job,
+)
 from jobplane.retry import DEFAULT_RETRY, MAX_RETRY_DELAY, decode_policy, encode_policy
+from jobplane.task import TaskSettings, TaskSpec
 
 SECOND = timedelta(seconds=1)
 _waits = st.timedeltas(min_value=timedelta(0), max_value=timedelta.max)
@@ -169,6 +183,9 @@ def test_the_default_is_exponential_with_jitter() -> None:
         '{"kind": "fixed", "seconds": [1e300]}',
         '{"kind": "fixed", "seconds": ["1"]}',
         '{"kind": "fibonacci", "seconds": [1]}',
+        '{"kind": "fixed", "seconds": [-1]}',
+        '{"kind": "linear", "seconds": [1, -1]}',
+        '{"kind": "exponential", "seconds": [1, 2], "factor": -1}',
     ],
 )
 def test_a_stored_policy_that_this_version_cannot_read_is_none(text: str) -> None:
@@ -189,3 +206,130 @@ def test_policies_are_values_that_compare_and_print() -> None:
     assert Fixed(SECOND) == Fixed(SECOND)
     assert len({Fixed(SECOND), Fixed(SECOND), Linear(SECOND)}) == 2
     assert repr(Fixed(SECOND)).startswith("Fixed(")
+
+
+def test_lengths_are_seconds_too_as_everywhere() -> None:
+    minute = timedelta(minutes=1)
+
+    assert Fixed(60) == Fixed(minute)
+    assert Linear(60, 120.0) == Linear(minute, 2 * minute)
+    assert Exponential(60, cap=120, factor=3) == Exponential(minute, cap=2 * minute, factor=3.0)
+    assert Listed([60, minute]) == Listed((minute, minute))
+
+
+_NO_LENGTHS: list[object] = [-1, timedelta(seconds=-1), math.nan, math.inf, None, "5", True, [1]]
+
+
+@pytest.mark.parametrize("value", _NO_LENGTHS, ids=str)
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (Fixed, "every"),
+        (Linear, "step"),
+        (lambda value: Linear(1, cap=value), "cap"),
+        (lambda value: Exponential(base=value), "base"),
+        (lambda value: Exponential(cap=value), "cap"),
+        (lambda value: Listed([1, value]), "delays"),
+    ],
+)
+def test_a_length_that_is_none_is_refused_with_its_field(
+    make: Callable[[object], RetryPolicy], field: str, value: object
+) -> None:
+    with pytest.raises(InvalidInputError, match=f"^{field} must be a timedelta or seconds, not negative"):
+        make(value)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"factor": math.nan}, "factor"),
+        ({"factor": -2}, "factor"),
+        ({"factor": "2"}, "factor"),
+        ({"jitter": "no"}, "jitter"),
+        ({"only": "ValueError"}, "only"),
+        ({"only": (ValueError, "OSError")}, "only"),
+        ({"never": ValueError()}, "never"),
+        ({"never": (int,)}, "never"),
+    ],
+    ids=str,
+)
+def test_other_arguments_of_a_wrong_kind_are_refused_with_their_field(
+    options: dict[str, float], field: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=f"^{field} must be"):
+        Exponential(**options)  # type: ignore[arg-type]
+
+
+def test_delays_that_are_no_list_are_refused() -> None:
+    for value in (5, "5", SECOND):
+        with pytest.raises(InvalidInputError, match=r"^delays must be a list"):
+            Listed(value)  # type: ignore[arg-type]
+
+
+def test_one_exception_or_a_list_of_them_is_taken_as_the_tuple_that_was_meant() -> None:
+    assert Fixed(1, only=OSError, never=[TimeoutError]) == Fixed(1, only=(OSError,), never=(TimeoutError,))  # type: ignore[arg-type]
+    assert not Fixed(1, only=OSError).retries(ValueError())  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Answers(RetryPolicy):
+    """A policy of the user's own."""
+
+    answer: object = None
+
+    def _delay(self, attempt: int) -> timedelta:  # noqa: ARG002 - always the same
+        return self.answer  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("answer", "delay"),
+    [
+        (5, 5 * SECOND),
+        (0.25, SECOND / 4),
+        (SECOND, SECOND),
+        (-5, timedelta(0)),
+        (-SECOND, timedelta(0)),
+        (10**400, MAX_RETRY_DELAY),
+        (1e300, MAX_RETRY_DELAY),
+        (math.inf, MAX_RETRY_DELAY),
+        (timedelta.max, MAX_RETRY_DELAY),
+    ],
+    ids=str,
+)
+def test_an_answer_in_seconds_or_out_of_bounds_means_what_it_says(answer: object, delay: timedelta) -> None:
+    assert Answers(answer=answer).delay(1) == delay
+
+
+@pytest.mark.parametrize("answer", [None, math.nan, "5", True, [5], {}], ids=str)
+def test_an_answer_that_is_no_length_of_time_is_an_error_of_the_policy(answer: object) -> None:
+    with pytest.raises(InvalidInputError, match=r"^delay of a retry policy must be a timedelta or seconds"):
+        Answers(answer=answer).delay(1)
+
+
+def test_a_policy_with_an_init_of_its_own_has_the_default_exceptions() -> None:
+    class Mine(RetryPolicy):
+        def __init__(self, seconds: float) -> None:
+            self.seconds = seconds
+
+        def _delay(self, attempt: int) -> float:
+            return self.seconds * attempt
+
+    assert Mine(2).delay(3) == 6 * SECOND
+    assert Mine(2).retries(ValueError())
+
+
+def test_a_subclass_of_a_policy_is_not_stored_as_what_it_was_made_from() -> None:
+    class Hourly(Fixed):
+        def _delay(self, attempt: int) -> timedelta:
+            return 3600 * SECOND * attempt
+
+    with pytest.raises(InvalidInputError, match=r"give a policy of your own to the task instead"):
+        encode_policy(Hourly(1))
+
+
+@pytest.mark.parametrize("value", [3, Fixed, "exponential", RetryPolicy(), timedelta(1), abs], ids=str)
+def test_what_is_no_policy_is_refused_where_it_is_given(value: object) -> None:
+    with pytest.raises(InvalidInputError, match=r"^retry must be a retry policy, such as Fixed"):
+        TaskSpec(abs, "work", TaskSettings(retry=value))  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match=r"^retry must be a retry policy, such as Fixed"):
+        new_job("work", {}, cast("JobQueueOptions", {"retry": value}))

@@ -99,6 +99,7 @@ def test_each_option_reaches_the_job() -> None:
         unique_key="u",
         tags=("a", "b"),
         retry_policy='{"kind":"fixed","seconds":[3.0]}',
+        chosen=frozenset(options),
     )
 
 

@@ -1,15 +1,17 @@
 """After a failure the policy decides; attempts are counted at the claim and never exceed their limit (I6)."""
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
-from jobplane import JobContext, JobQueue, JobStatus, Snooze, Worker
+from jobplane import JobContext, JobQueue, JobStatus, Retry, Snooze, Worker
+from jobplane.events import RetryPolicyFailed
 from jobplane.retry import Fixed, Linear, Listed, RetryPolicy
 from tests.factories import SQL, attempts_of, make_job, row_of
-from tests.support import until
+from tests.support import Recorder, until
 
 NOW = Fixed(timedelta(0))
 
@@ -265,6 +267,164 @@ async def test_an_explicit_retry_runs_an_ended_job_once_more_with_its_epoch_goin
         job = await until(lambda: _completed(queue, made.id))
 
     assert (job, epochs) == (2, [1, 2])
+
+
+class Broken(RetryPolicy):
+    """A policy of the user's own that answers something, or raises it."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def _delay(self, attempt: int) -> float:  # noqa: ARG002 - always the same
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer  # type: ignore[return-value]
+
+
+class BrokenAltogether(Broken):
+    """Overrides the public method, so that nothing of ours looks at the answer first."""
+
+    def delay(self, attempt: int) -> timedelta:
+        return self._delay(attempt)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("kind", [Broken, BrokenAltogether])
+@pytest.mark.parametrize(
+    "answer", [None, math.nan, "soon", ValueError("no"), SystemExit(3), KeyboardInterrupt()], ids=repr
+)
+async def test_whatever_a_policy_of_the_users_own_answers_the_outcome_is_recorded_and_the_worker_lives(
+    queue: JobQueue,
+    make_worker: Callable[..., Worker],
+    sql: SQL,
+    kind: type[Broken],
+    answer: object,
+) -> None:
+    """I19. The default policy decides in its place, and the worker says so."""
+
+    @queue.task(retry=kind(answer))
+    async def work() -> None:
+        raise ConnectionError("try again")
+
+    made = await work.enqueue()
+    worker = make_worker(queue)
+    recorder = Recorder(worker.events, RetryPolicyFailed)
+
+    async with worker:
+        wait = await until(lambda: _wait_for_next(sql, made.id))
+        (said,) = await recorder.wait_for(RetryPolicyFailed)
+
+    assert wait < timedelta(seconds=5)
+    assert said.claim.id == made.id
+    (attempt,) = await attempts_of(sql, made.id)
+    assert (attempt["outcome"], attempt["error_type"]) == ("failed", "ConnectionError")
+
+
+@pytest.mark.parametrize("kind", [Broken, BrokenAltogether])
+async def test_a_policy_of_the_users_own_may_answer_seconds(
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, kind: type[Broken]
+) -> None:
+    @queue.task(retry=kind(40))
+    async def work() -> None:
+        raise ConnectionError
+
+    made = await work.enqueue()
+    worker = make_worker(queue)
+    recorder = Recorder(worker.events, RetryPolicyFailed)
+
+    async with worker:
+        wait = await until(lambda: _wait_for_next(sql, made.id))
+
+    assert timedelta(seconds=20) < wait <= timedelta(seconds=40)
+    assert recorder.seen == []
+
+
+async def test_the_exceptions_of_a_tasks_own_policy_count_also_where_the_job_has_delays_of_its_own(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
+    class OnlyTimeouts(RetryPolicy):
+        def retries(self, error: BaseException) -> bool:
+            return isinstance(error, TimeoutError)
+
+    @queue.task(retry=OnlyTimeouts())
+    async def work() -> None:
+        raise ConnectionError
+
+    made = await work.with_options(retry=NOW).enqueue()
+
+    async with make_worker(queue):
+        job = await queue.wait(made.id, 10)
+
+    assert (job.status, job.attempts) == (JobStatus.FAILED, 1)
+
+
+@pytest.mark.parametrize("limit", ["max_attempts", "at_most_once"])
+@pytest.mark.parametrize("how", ["raises", "retries"])
+async def test_a_task_of_one_attempt_is_called_once_whatever_the_job_allows(
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, limit: str, how: str
+) -> None:
+    """I6. A program in SQL knows no tasks: its jobs have 3 attempts unless it says otherwise."""
+    runs = 0
+
+    @queue.task(max_attempts=1, at_most_once=limit == "at_most_once", retry=NOW)
+    async def charge() -> Retry | None:
+        nonlocal runs
+        runs += 1
+        if how == "raises":
+            raise ConnectionError("perhaps charged")
+        return Retry(timedelta(0), "perhaps charged")
+
+    job_id = await make_job(sql, type="charge", max_attempts=3)
+
+    async with make_worker(queue):
+        job = await queue.wait(job_id, 10)
+
+    assert (job.status, job.attempts, runs) == (JobStatus.FAILED, 1, 1)
+
+
+async def test_a_task_of_one_attempt_is_not_called_again_after_a_crash_but_by_an_explicit_retry(
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL
+) -> None:
+    """I6: at most once between explicit retries, whoever made the job."""
+    attempts: list[int] = []
+
+    @queue.task(max_attempts=1)
+    async def charge(ctx: JobContext) -> None:
+        attempts.append(ctx.attempt)
+        raise ConnectionError
+
+    job_id = await make_job(sql, type="charge", attempts=1, lease_epoch=1, max_attempts=9)
+
+    async with make_worker(queue):
+        refused = await queue.wait(job_id, 10)
+        assert (refused.status, attempts) == (JobStatus.FAILED, [])
+        assert (refused.last_error or "").startswith(
+            "AttemptsExhausted: attempt 2 was not run: its task is declared"
+        )
+        for _ in range(2):
+            await queue.retry(job_id)
+            assert (await queue.wait(job_id, 10)).status is JobStatus.FAILED
+
+    assert attempts == [3, 4]
+
+
+async def test_a_job_of_several_attempts_has_as_many_as_it_says_whatever_its_task_says(
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL
+) -> None:
+    """Only max_attempts=1 of a task is a bound for all jobs; else the job's own number is what counts."""
+    runs = 0
+
+    @queue.task(max_attempts=2, retry=NOW)
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        raise ConnectionError
+
+    job_id = await make_job(sql, type="work", max_attempts=4)
+
+    async with make_worker(queue):
+        await queue.wait(job_id, 10)
+
+    assert runs == 4
 
 
 async def _wait_for_next(sql: SQL, job_id: UUID) -> timedelta | None:

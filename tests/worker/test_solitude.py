@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from uuid import UUID
 
-from jobplane import JobQueue, JobStatus, Worker
-from jobplane.events import JobSetApart, JobStarted
+from jobplane import JobContext, JobQueue, JobStatus, Worker
+from jobplane.events import JobLost, JobSetApart, JobStarted
 from tests.factories import SQL, make_job, row_of
 from tests.support import Recorder, until
 
@@ -72,6 +72,44 @@ async def test_a_suspects_last_try_runs_alone_in_the_whole_worker(
     assert {one.attempts for one in ended} == {1}, "what was handed back for its sake lost no attempt"
     (apart,) = recorder.of(JobSetApart)
     assert (apart.claim.id, apart.claim.crashes) == (job_id, 2)
+
+
+async def test_the_database_knows_that_a_suspect_begins_before_it_does(
+    queue: JobQueue, make_worker: MakeWorker, sql: SQL
+) -> None:
+    """I6: a rescue that finds no such note gives the attempt back, since the handler cannot have begun."""
+
+    @queue.task
+    async def work(ctx: JobContext) -> bool:
+        note = "SELECT isolated_epoch FROM control_plane.jobs WHERE id = $1"
+        return bool(await sql.fetchval(note, ctx.job.id) == ctx.epoch)
+
+    ids = [await suspect(sql), await make_job(sql)]
+
+    async with make_worker(queue):
+        noted = [(await queue.wait(job_id, 20)).result for job_id in ids]
+
+    assert noted == [True, False], "one commit more, for suspects alone"
+
+
+async def test_a_suspect_that_was_taken_back_while_it_waited_does_not_begin(
+    queue: JobQueue, make_worker: MakeWorker, sql: SQL
+) -> None:
+    """I5: the note is written under the claim's epoch; who lost the claim neither writes nor begins."""
+    company = Company(queue)
+    worker = make_worker(queue, queues="default:4", heartbeat_interval=15, lease=45)
+    recorder = Recorder(worker.events, JobSetApart, JobStarted, JobLost)
+    async with worker:
+        await company.task.enqueue("long", 1)
+        await recorder.wait_for(JobStarted)
+        job_id = await suspect(sql)
+        await recorder.wait_for(JobSetApart)
+        await sql.execute("UPDATE control_plane.jobs SET lease_epoch = 9 WHERE id = $1", job_id)
+        await recorder.wait_for(JobLost)
+        quick = await company.task.enqueue("quick")
+        assert (await queue.wait(quick.id, 20)).status is JobStatus.COMPLETED
+
+    assert "suspect" not in company.met
 
 
 async def test_several_suspects_run_one_after_the_other(

@@ -4,10 +4,12 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
-from jobplane import JobContext, JobQueue, JobStatus, Worker
+from jobplane import JobContext, JobQueue, JobStatus, Snooze, Worker
 from jobplane.events import JobStarted, WorkerStarted, WorkerStopped, WorkerStopping
 from tests.factories import SQL, attempts_of, row_of
 from tests.support import SLACK, Recorder, until
@@ -57,7 +59,7 @@ async def test_jobs_that_finish_within_the_grace_are_completed_and_none_is_claim
     assert (recorder.of(WorkerStopping)[0].running, recorder.of(WorkerStopped)[0].released) == (1, 0)
 
 
-async def test_jobs_that_outlast_the_grace_go_back_at_once_with_their_attempt(
+async def test_jobs_that_outlast_the_grace_go_back_at_once_their_attempt_spent(
     queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL
 ) -> None:
     @queue.task(max_attempts=3)
@@ -80,7 +82,7 @@ async def test_jobs_that_outlast_the_grace_go_back_at_once_with_their_attempt(
     job = await queue.wait(made.id, 10)  # woken by a notification: it polls once a minute
 
     assert took < (0.1 + 1) * SLACK
-    assert (job.status, job.result, job.attempts) == (JobStatus.COMPLETED, 2, 1)
+    assert (job.status, job.result, job.attempts) == (JobStatus.COMPLETED, 2, 2)
     assert recorder.of(WorkerStopped)[0].released == 1
     (interrupted,) = await attempts_of(sql, made.id)
     assert (interrupted["outcome"], interrupted["epoch"]) == ("interrupted", 1)
@@ -156,7 +158,85 @@ async def test_a_synchronous_handler_that_heeds_its_context_is_over_before_its_j
 
     assert over.is_set()
     await stopping
-    assert (await row_of(sql, made.id))["attempts"] == 0
+    assert (await row_of(sql, made.id))["attempts"] == 1
+
+
+@pytest.mark.parametrize("limit", ["max_attempts", "at_most_once"])
+async def test_a_synchronous_handler_that_still_waits_for_a_thread_goes_back_with_its_only_attempt(
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, limit: str
+) -> None:
+    """I6: it never began, so nothing was spent and nothing may fail."""
+    running, calls = threading.Event(), list[str]()
+
+    @queue.task(max_attempts=1, at_most_once=limit == "at_most_once")
+    def work(ctx: JobContext, name: str) -> None:
+        calls.append(name)
+        running.set()
+        ctx.wait_cancelled(30)
+        ctx.raise_if_cancelled()
+
+    made = [await work.enqueue(name) for name in ("first", "second")]
+    worker = make_worker(queue, queues="default:2", threads=1)
+    recorder = Recorder(worker.events, JobStarted)
+    await worker.start()
+    await recorder.wait_for(JobStarted, 2)
+    assert await asyncio.to_thread(running.wait, 10)
+
+    await worker.stop(grace=0.1)
+
+    (waited,) = [one.id for one in made if (await row_of(sql, one.id))["status"] == "pending"]
+    row = await row_of(sql, waited)
+    assert len(calls) == 1
+    assert (row["attempts"], row["last_error"], await attempts_of(sql, waited)) == (0, None, [])
+    (begun,) = [one.id for one in made if one.id != waited]
+    assert (await row_of(sql, begun))["status"] == "failed"
+
+
+async def test_a_job_of_two_attempts_begins_twice_however_often_it_is_interrupted(
+    queue: JobQueue, make_worker: Callable[..., Worker]
+) -> None:
+    """I6: "at most n calls", also through any number of deploys; the last one fails and says why."""
+    begun: list[int] = []
+
+    @queue.task(max_attempts=2)
+    async def work(ctx: JobContext) -> None:
+        begun.append(ctx.attempt)
+        await asyncio.Event().wait()
+
+    made = await work.enqueue()
+    for _ in range(2):
+        worker = make_worker(queue)
+        recorder = Recorder(worker.events, JobStarted)
+        await worker.start()
+        await recorder.wait_for(JobStarted)
+        await worker.stop(grace=0)
+
+    job = await queue.get_job(made.id)
+    assert job is not None
+    assert (begun, job.status, job.attempts) == ([1, 2], JobStatus.FAILED, 2)
+    assert (job.last_error or "").startswith("Interrupted")
+
+
+async def test_a_handler_that_snoozes_when_it_is_interrupted_keeps_its_attempt(
+    queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL
+) -> None:
+    """The way for a long handler that can go on where it stopped: its own wish gives the attempt back."""
+
+    @queue.task(max_attempts=1)
+    async def work() -> Snooze:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return Snooze(timedelta(0))
+
+    made = await work.enqueue()
+    worker = make_worker(queue)
+    recorder = Recorder(worker.events, JobStarted)
+    await worker.start()
+    await recorder.wait_for(JobStarted)
+    await worker.stop(grace=0)
+
+    row = await row_of(sql, made.id)
+    assert (row["status"], row["attempts"]) == ("pending", 0)
 
 
 async def test_a_synchronous_handler_that_hangs_does_not_keep_the_worker_from_stopping(

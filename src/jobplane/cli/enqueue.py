@@ -12,11 +12,11 @@ from typing import Annotated, Final, cast
 import typer
 
 from jobplane.cli.failures import expected_errors, run_async
-from jobplane.cli.options import AsJSON, DatabaseURL, Schema, required_database
+from jobplane.cli.options import AsJSON, DatabaseURL, Schema
 from jobplane.cli.output import print_json
 from jobplane.cli.present import moment, timestamp
+from jobplane.cli.targets import TasksFrom, client_for
 from jobplane.cli.waiting import conclude, wait_for
-from jobplane.client.queue import JobQueue
 from jobplane.errors import InvalidInputError, shown
 from jobplane.job import EnqueueJobResult, Job, JobPayload
 from jobplane.limits import as_timedelta
@@ -77,6 +77,7 @@ def enqueue(  # noqa: PLR0913 - each option of a job is one here
         list[str] | None,
         typer.Option(metavar="TAG", help="A word to find the job by; may be repeated.", show_default=False),
     ] = None,
+    tasks: TasksFrom = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end, with its progress.")] = False,
     timeout: Annotated[
         float | None,
@@ -103,8 +104,10 @@ def enqueue(  # noqa: PLR0913 - each option of a job is one here
             tags=tuple(tag) if tag else None,
         )
 
+        queue_of_tasks = client_for(tasks, database_url, schema)
+
     async def command() -> tuple[EnqueueJobResult, Job | None]:
-        async with JobQueue(settings=required_database(database_url, schema)) as client:
+        async with queue_of_tasks as client:
             made = await client.enqueue(job_type, document, **options)
             if not wait:
                 return made, None

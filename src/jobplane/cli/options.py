@@ -57,7 +57,11 @@ def database_settings(url: str | None, schema: str | None) -> DatabaseSettings:
 
 def required_database(url: str | None, schema: str | None) -> DatabaseSettings:
     """As `database_settings`. Raises ConfigurationError when nothing says where the database is."""
-    settings = database_settings(url, schema)
+    return must_be_given(database_settings(url, schema))
+
+
+def must_be_given(settings: DatabaseSettings) -> DatabaseSettings:
+    """Settings that name a database. Raises ConfigurationError."""
     if not settings.is_given:
         raise ConfigurationError(
             "no database is named: set DATABASE_URL or give --database-url; jobplane doctor shows what is in effect"

@@ -11,6 +11,7 @@ from jobplane.cli.failures import expected_errors, run_async
 from jobplane.cli.options import AsJSON, DatabaseURL, Schema, required_database
 from jobplane.cli.output import Column, print_json, print_table
 from jobplane.cli.present import ago, moment, schedule_document
+from jobplane.cli.targets import TasksFrom, client_for
 from jobplane.client.info import ScheduleChange, ScheduleInfo
 from jobplane.client.queue import JobQueue
 from jobplane.job import EnqueueJobResult
@@ -117,6 +118,7 @@ def create(  # noqa: PLR0913 - each property of a schedule is one here
         list[str] | None,
         typer.Option(metavar="TAG", help="A word to find its jobs by; may be repeated.", show_default=False),
     ] = None,
+    tasks: TasksFrom = None,
     database_url: DatabaseURL = None,
     schema: Schema = None,
 ) -> None:
@@ -131,9 +133,10 @@ def create(  # noqa: PLR0913 - each property of a schedule is one here
     options = cast("RecurringOptions", {key: value for key, value in given.items() if value is not None})
     with expected_errors():
         document = payload_of(payload)
+        queue_of_tasks = client_for(tasks, database_url, schema)
 
     async def command() -> ScheduleChange:
-        async with JobQueue(settings=required_database(database_url, schema)) as client:
+        async with queue_of_tasks as client:
             return await client.create_schedule(
                 name,
                 cron,

@@ -1,4 +1,4 @@
-"""MODULE[:OBJECT] on the command line of a worker: what tasks are meant, and which database they name."""
+"""MODULE[:OBJECT] on a command line: which tasks are meant, which database they name, and how their jobs are made."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 from types import ModuleType
-from typing import Final, cast
+from typing import Annotated, Final, TypeAlias, cast
 
+import typer
+
+from jobplane.cli.options import database_settings, must_be_given, required_database, under_options
 from jobplane.client.queue import JobQueue
 from jobplane.errors import ConfigurationError, shown
 from jobplane.settings import DatabaseSettings
@@ -23,10 +26,47 @@ _MODULE: Final = re.compile(r"\w+(\.\w+)*")
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """All tasks of the named targets, and the settings of the queues among them."""
+    """All tasks of the named targets, and the queues among them."""
 
     registry: Registry
-    databases: tuple[DatabaseSettings, ...]
+    queues: tuple[JobQueue, ...]
+
+    def database(self, url: str | None, schema: str | None) -> DatabaseSettings:
+        """The database that the queues name, under the options of the command line. Raises ConfigurationError."""
+        if not self.queues:
+            return database_settings(url, schema)
+        chosen = {under_options(queue.settings, url, schema) for queue in self.queues}
+        if len(chosen) > 1:
+            raise ConfigurationError(
+                "the queues named have different databases, and one command serves one: name one of the queues, or "
+                "say which database with --database-url"
+            )
+        return chosen.pop()
+
+
+TasksFrom: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tasks",
+        metavar="MODULE[:OBJECT]",
+        help="Import the tasks from there, as a worker does: the options and the database of TYPE's task and of its "
+        "queue hold where none are given here. May be repeated.",
+        show_default=False,
+    ),
+]
+
+
+def client_for(names: Iterable[str] | None, url: str | None, schema: str | None) -> JobQueue:
+    """A client that knows the named tasks, and makes jobs as their queue does. Raises what `load_targets` raises."""
+    if not names:
+        return JobQueue(settings=required_database(url, schema))
+    found = load_targets(names)
+    settings = must_be_given(found.database(url, schema))
+    options = found.queues[0].options if len(found.queues) == 1 else None
+    client = JobQueue(settings=settings, options=options)
+    for task in found.registry:
+        client.registry.note(task)
+    return client
 
 
 def load_targets(names: Iterable[str]) -> Targets:
@@ -41,13 +81,13 @@ def load_targets(names: Iterable[str]) -> Targets:
     here = os.getcwd()  # noqa: PTH109 - a string is what sys.path holds
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
-    registry, databases = Registry(), []
+    registry, queues = Registry(), list[JobQueue]()
     for name in names:
-        tasks, queues = _load(name)
+        tasks, named = _load(name)
         for task in tasks:
             registry.add(task)
-        databases += [queue.settings for queue in queues]
-    return Targets(registry, tuple(dict.fromkeys(databases)))
+        queues += named
+    return Targets(registry, tuple(dict.fromkeys(queues)))
 
 
 def _load(name: str) -> tuple[Registry, list[JobQueue]]:

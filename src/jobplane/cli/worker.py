@@ -21,8 +21,8 @@ from typing import Annotated, Final
 import typer
 
 from jobplane.cli.failures import ExitCode, expected_errors, run_async
-from jobplane.cli.options import DatabaseURL, Schema, database_settings, given, under_options, worker_option
-from jobplane.cli.targets import Targets, load_targets
+from jobplane.cli.options import DatabaseURL, Schema, given, worker_option
+from jobplane.cli.targets import load_targets
 from jobplane.cli.watch import watching
 from jobplane.errors import ConfigurationError, DatabaseUnavailableError, SchemaError
 from jobplane.observability.formatters import JSONFormatter, TextFormatter
@@ -115,7 +115,7 @@ def worker(  # noqa: PLR0913 - each setting is an option
             raise ConfigurationError("--watch draws on a terminal, and stdout is none: leave it out")
         _set_up_logging(log_format, LogLevel.WARNING if watch and log_level is LogLevel.INFO else log_level)
         found = load_targets(targets)
-        database = _database_of(found, database_url, schema)
+        database = found.database(database_url, schema)
         run_async(_work(Worker(found.registry, database=database, settings=settings), watch=watch), _runner)
 
 
@@ -184,18 +184,6 @@ def _runner() -> asyncio.Runner:
         return asyncio.Runner()
     new_event_loop: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
     return asyncio.Runner(loop_factory=new_event_loop)
-
-
-def _database_of(found: Targets, url: str | None, schema: str | None) -> DatabaseSettings:
-    if not found.databases:
-        return database_settings(url, schema)
-    chosen = {under_options(settings, url, schema) for settings in found.databases}
-    if len(chosen) > 1:
-        raise ConfigurationError(
-            "the queues named have different databases, and a worker serves one: start a worker for each, or say "
-            "which with --database-url"
-        )
-    return chosen.pop()
 
 
 def _set_up_logging(form: LogFormat, level: LogLevel) -> None:

@@ -54,5 +54,5 @@ async def get_job(job_id: UUID) -> Job | None:
     return await _default.get_job(job_id)
 
 
-task = TaskDecorator(default_queue)
+task = TaskDecorator(default_queue, _default.registry, run=False)
 """`@task` makes a task of the default queue. A worker finds it as a name of the module that it is pointed at."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterable, Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -11,23 +10,15 @@ from uuid import UUID
 
 from jobplane.client import inserts, ops
 from jobplane.client.info import CancelResult, JobCounts, JobPage, QueueInfo, Unclaimable, WorkerInfo
-from jobplane.client.runtime import (
-    CurrentRuntime,
-    Runtime,
-    all_of_tenant,
-    insert_many_on,
-    on_connection,
-    perform,
-)
+from jobplane.client.runtime import CurrentRuntime, Runtime, insert_many_on, on_connection, perform
 from jobplane.client.scheduling import AsyncScheduling
 from jobplane.client.steps import Steps
 from jobplane.client.sync import SyncJobQueue
 from jobplane.client.tasks import TaskDecorator
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
-from jobplane.options import JobQueueOptions, ScheduleOptions, new_job, with_defaults
-from jobplane.settings import DatabaseSettings, resolve
+from jobplane.options import JobQueueOptions, ScheduleOptions
+from jobplane.settings import DatabaseSettings
 from jobplane.task import Registry
-from jobplane.tenant import of_tenant, with_tenant
 from jobplane.wakeups import Cancel, LimitChanged
 
 T = TypeVar("T")
@@ -40,13 +31,13 @@ class JobQueue(AsyncScheduling):
 
     Args:
         url: where PostgreSQL is; default: DATABASE_URL, else the AUDIT_LOGS_DB_* variables.
-        options: defaults for all jobs of this client (see JobQueueOptions).
+        options: defaults for all jobs of this client, under those of their tasks (see JobQueueOptions).
         settings: everything about the database at once, instead of url.
         tenant: whose jobs this client writes; keys are each tenant's own. With settings.row_security it also sees no
             others, once `jobplane tenants enable` has made the server ask.
 
     Raises:
-        InvalidInputError: the tenant is no tenant's name.
+        InvalidInputError: the tenant is no tenant's name, or one of the options is outside its limit.
         ConfigurationError: nothing says where the database is (on first use).
     """
 
@@ -60,32 +51,15 @@ class JobQueue(AsyncScheduling):
     ) -> None:
         self.registry = Registry()
         self.task = TaskDecorator(lambda: self, self.registry)
-        self._options = with_tenant(options, tenant)
-        self.tenant = self._options.get("tenant")
-        """Whose jobs this client writes; None where nobody said."""
-        self._url = url
-        self._settings = settings
+        super().__init__(url, options, settings, tenant, self.registry)
         self._current = CurrentRuntime(lambda: Runtime(self.settings, self.tenant))
         self._sync: SyncJobQueue | None = None
-
-    @property
-    def settings(self) -> DatabaseSettings:
-        """Where the database is: explicit, else from the environment at first use."""
-        if self._settings is None:
-            explicit = {} if self._url is None else {"url": self._url}
-            self._settings = resolve(DatabaseSettings, os.environ, **explicit).settings
-        return self._settings
-
-    @property
-    def _told(self) -> str | None:
-        # The tenant that the server is told of.
-        return self.tenant if self.settings.row_security else None
 
     @property
     def sync(self) -> SyncJobQueue:
         """The same queue for synchronous code, with connections of its own."""
         if self._sync is None:
-            self._sync = SyncJobQueue(options=self._options, settings=self.settings)
+            self._sync = SyncJobQueue(options=self.options, settings=self.settings, registry=self.registry)
         return self._sync
 
     # -- enqueueing ----------------------------------------------------------------------------------
@@ -103,18 +77,19 @@ class JobQueue(AsyncScheduling):
 
         Args:
             type: what to do: 1 to 100 characters of A-Z, a-z, 0-9, "_" and "-".
-            payload: a JSON object of at most 1 MiB; default {}.
+            payload: a JSON object of at most 1 MiB; default {}. Whether it fits the task is for the worker to check.
             connection: the caller's own asyncpg, psycopg or SQLAlchemy connection or session.
             notify: with a connection: wake the workers at its commit, at the price that such commits
                 happen one by one. Without it they find the job at their next poll.
-            options: delay, priority, max_attempts and more: see JobQueueOptions.
+            options: delay, priority, max_attempts and more: see JobQueueOptions. What is left out comes from the
+                task of this type, where this queue has it, then from the client.
 
         Raises:
             InvalidInputError: a value is outside its limit; nothing was written.
             UnsupportedConnectionError: the connection is of an unknown kind, or synchronous.
             DatabaseError: the database refused, or was away for longer than settings.patience.
         """
-        job = new_job(type, {} if payload is None else payload, self.defaults_under(options))
+        job = self._defaults.job(type, payload, options)
         return await self.enqueue_new(job, connection=connection, notify=notify)
 
     async def schedule(
@@ -135,7 +110,7 @@ class JobQueue(AsyncScheduling):
         self, job: NewJob, *, connection: object = None, notify: bool = False
     ) -> EnqueueJobResult:
         """Write a job made by `task.new(...)`."""
-        job = of_tenant(job, self.tenant)
+        job = self._defaults.fill(job)
         if connection is not None:
             schema = self.settings.schema
             steps = ops.within(self._told, inserts.insert_in_transaction([job], schema, notify=notify))
@@ -163,7 +138,7 @@ class JobQueue(AsyncScheduling):
             connection: the caller's own asyncpg connection (COPY); others get multi-row inserts.
             notify: as for `enqueue`.
         """
-        jobs = all_of_tenant(jobs, self.tenant)
+        jobs = self._defaults.fill_all(jobs)
         if connection is not None:
             schema = self.settings.schema
             return await insert_many_on(connection, jobs, schema, notify=notify, tenant=self._told)
@@ -288,10 +263,6 @@ class JobQueue(AsyncScheduling):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    def defaults_under(self, options: JobQueueOptions) -> JobQueueOptions:
-        """Options, filled up with this client's own."""
-        return with_defaults(self._options, options) if self._options else options
 
     async def _run(self, steps: Steps[T]) -> T:
         return await perform(steps, self._current.get().run)

@@ -23,7 +23,6 @@ from jobplane.store.inherited import abandon, running_loop
 from jobplane.store.lane import Lane
 from jobplane.store.rows import Row
 from jobplane.store.session import CLIENT_SESSION
-from jobplane.tenant import of_tenant
 
 T = TypeVar("T")
 Run: TypeAlias = Callable[[Query], Awaitable[Sequence[Row]]]
@@ -191,17 +190,6 @@ async def insert_many_on(
     if notify:
         await perform(ops.wake(queues, schema), run)
     return count
-
-
-def all_of_tenant(
-    jobs: Iterable[NewJob] | AsyncIterable[NewJob], tenant: str | None
-) -> Iterable[NewJob] | AsyncIterable[NewJob]:
-    """Jobs as a client of this tenant writes them, as they come. Raises what `of_tenant` raises."""
-    if tenant is None:
-        return jobs
-    if isinstance(jobs, AsyncIterable):
-        return (of_tenant(job, tenant) async for job in jobs)
-    return (of_tenant(job, tenant) for job in jobs)
 
 
 async def _insert_chunks(

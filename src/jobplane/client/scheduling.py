@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TypeVar, Unpack, cast
+from typing import TypeVar, Unpack
 
 from jobplane.client import schedules
+from jobplane.client.base import Client
 from jobplane.client.info import ScheduleChange, ScheduleInfo
 from jobplane.client.steps import Steps
 from jobplane.job import EnqueueJobResult, JobPayload
-from jobplane.options import JobQueueOptions
 from jobplane.schedule import DEFAULT_CAP, Missed, NewSchedule, RecurringOptions, new_schedule
 
 T = TypeVar("T")
 
 
-class _Scheduling(ABC):
+class _Scheduling(Client, ABC):
     """What both colours need of their client."""
-
-    @abstractmethod
-    def defaults_under(self, options: JobQueueOptions) -> JobQueueOptions:
-        """Options, filled up with this client's own."""
 
     @abstractmethod
     def _wake(self, word: str) -> None: ...
@@ -36,10 +32,6 @@ class _Scheduling(ABC):
         missed_cap: int,
         options: RecurringOptions,
     ) -> NewSchedule:
-        filled = self.defaults_under(cast("JobQueueOptions", options))
-        # A client's own delay concerns single jobs; what a caller gave is checked, whatever it is.
-        known = RecurringOptions.__optional_keys__ | options.keys()
-        recurring = {key: value for key, value in filled.items() if key in known}
         return new_schedule(
             name,
             cron,
@@ -48,7 +40,7 @@ class _Scheduling(ABC):
             timezone=timezone,
             missed=missed,
             missed_cap=missed_cap,
-            options=cast("RecurringOptions", recurring),
+            options=self._defaults.recurring(type, options),
         )
 
 
@@ -81,7 +73,8 @@ class AsyncScheduling(_Scheduling):
             missed: what becomes of ticks that nobody made for more than 30 seconds: "skip", "latest" (the default)
                 or "all".
             missed_cap: with "all", at most so many, the last ones; 1 to 1000, default 100.
-            options: queue, priority, max_attempts, unique_key, tags and retry of its jobs.
+            options: queue, priority, max_attempts, unique_key, tags and retry of its jobs. What is left out comes from
+                the task of this type, where this queue has it, then from the client.
 
         Raises InvalidInputError for a value outside its limit; nothing was written.
         """

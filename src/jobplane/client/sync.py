@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from types import TracebackType
@@ -20,14 +19,14 @@ from jobplane.client.steps import Pause, Query, Steps
 from jobplane.client.turns import Turns
 from jobplane.errors import DatabaseError
 from jobplane.job import Attempt, EnqueueJobResult, Job, JobPayload, JobStatus, NewJob
-from jobplane.options import JobQueueOptions, ScheduleOptions, new_job, with_defaults
-from jobplane.settings import DatabaseSettings, resolve
+from jobplane.options import JobQueueOptions, ScheduleOptions
+from jobplane.settings import DatabaseSettings
 from jobplane.sql import load
 from jobplane.store.adapters import sync_runner
 from jobplane.store.bulk import CHUNK
 from jobplane.store.doubt import Doubt
 from jobplane.store.rows import Row
-from jobplane.tenant import of_tenant, with_tenant
+from jobplane.task import Registry
 from jobplane.wakeups import Cancel, LimitChanged
 
 if TYPE_CHECKING:
@@ -39,7 +38,8 @@ T = TypeVar("T")
 class SyncJobQueue(SyncScheduling):
     """Enqueue jobs and look after them, without await. Safe to share between threads.
 
-    The arguments are those of JobQueue. Each operation does what its namesake there does.
+    The arguments are those of JobQueue, and `registry`: the tasks whose options apply to jobs made by their type. Each
+    operation does what its namesake there does.
     """
 
     def __init__(
@@ -49,24 +49,13 @@ class SyncJobQueue(SyncScheduling):
         options: JobQueueOptions | None = None,
         settings: DatabaseSettings | None = None,
         tenant: str | None = None,
+        registry: Registry | None = None,
     ) -> None:
-        self._options = with_tenant(options, tenant)
-        self.tenant = self._options.get("tenant")
-        """Whose jobs this client writes; None where nobody said."""
-        self._url = url
-        self._settings = settings
+        super().__init__(url, options, settings, tenant, Registry() if registry is None else registry)
         self._database: SyncDatabase | None = None
         self._opening = threading.Lock()
         self._turns = Turns(lambda: self.settings)
         forking.renew_in_child(self._begin_afresh)
-
-    @property
-    def settings(self) -> DatabaseSettings:
-        """Where the database is: explicit, else from the environment at first use."""
-        if self._settings is None:
-            explicit = {} if self._url is None else {"url": self._url}
-            self._settings = resolve(DatabaseSettings, os.environ, **explicit).settings
-        return self._settings
 
     def enqueue(
         self,
@@ -78,7 +67,7 @@ class SyncJobQueue(SyncScheduling):
         **options: Unpack[JobQueueOptions],
     ) -> EnqueueJobResult:
         """Write a job; see JobQueue.enqueue. `connection` is a psycopg Connection, or SQLAlchemy's over psycopg."""
-        job = new_job(type, {} if payload is None else payload, self.defaults_under(options))
+        job = self._defaults.job(type, payload, options)
         return self.enqueue_new(job, connection=connection, notify=notify)
 
     def schedule(
@@ -99,7 +88,7 @@ class SyncJobQueue(SyncScheduling):
         self, job: NewJob, *, connection: object = None, notify: bool = False
     ) -> EnqueueJobResult:
         """Write a job made by `task.new(...)`."""
-        job = of_tenant(job, self.tenant)
+        job = self._defaults.fill(job)
         if connection is None:
             with self._turns.of(job):
                 result = self._run(inserts.insert_of_our_own([job]))[0]
@@ -107,15 +96,14 @@ class SyncJobQueue(SyncScheduling):
                 self._wake(job.queue)
             return result
         run_statement, schema = sync_runner(connection), self.settings.schema
-        told = self.tenant if self.settings.row_security else None
-        steps = ops.within(told, inserts.insert_in_transaction([job], schema, notify=notify))
+        steps = ops.within(self._told, inserts.insert_in_transaction([job], schema, notify=notify))
         return perform(steps, lambda query: run_statement(load(query.statement, schema), query.args))[0]
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> int:
         """Write any number of jobs by COPY, in constant memory; see JobQueue.enqueue_many."""
         queues: set[str] = set()
-        jobs = (of_tenant(job, self.tenant) for job in jobs)
-        if self.tenant is not None and self.settings.row_security:
+        jobs = self._defaults.fill_all(jobs)
+        if self._told is not None:
             count = self._insert_chunks(jobs, queues)
         else:
             count = self._opened().copy(jobs, queues)
@@ -207,10 +195,6 @@ class SyncJobQueue(SyncScheduling):
     ) -> None:
         self.close()
 
-    def defaults_under(self, options: JobQueueOptions) -> JobQueueOptions:
-        """Options, filled up with this client's own."""
-        return with_defaults(self._options, options)
-
     def _run(self, steps: Steps[T]) -> T:
         database, schema = self._opened(), self.settings.schema
 
@@ -222,12 +206,13 @@ class SyncJobQueue(SyncScheduling):
 
         return perform(steps, run)
 
-    def _insert_chunks(self, jobs: Iterator[NewJob], queues: set[str]) -> int:
+    def _insert_chunks(self, jobs: Iterable[NewJob], queues: set[str]) -> int:
         # As COPY, which row security refuses: one transaction, constant memory.
         count, doubt = 0, Doubt()
+        waiting = iter(jobs)
         with self._opened().transaction(doubt) as connection:
             run, schema = sync_runner(connection), self.settings.schema
-            while chunk := list(islice(jobs, CHUNK)):
+            while chunk := list(islice(waiting, CHUNK)):
                 steps = inserts.insert_new(chunk)
                 count += len(perform(steps, lambda query: run(load(query.statement, schema), query.args)))
                 queues.update(job.queue for job in chunk)

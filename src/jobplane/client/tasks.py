@@ -13,7 +13,7 @@ from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, c
 from jobplane.context import JobContext
 from jobplane.errors import TaskDefinitionError
 from jobplane.job import EnqueueJobResult, NewJob
-from jobplane.options import OPTION_NAMES, JobQueueOptions, with_defaults
+from jobplane.options import OPTION_NAMES, JobQueueOptions
 from jobplane.retry import RetryPolicy
 from jobplane.task import AnyTask, Registry, TaskSettings, TaskSpec, timeout_of
 
@@ -36,8 +36,6 @@ class Sender(Protocol):
     async def enqueue_new(
         self, job: NewJob, *, connection: object = None, notify: bool = False
     ) -> EnqueueJobResult: ...
-
-    def defaults_under(self, options: JobQueueOptions) -> JobQueueOptions: ...
 
 
 class SyncSender(Protocol):
@@ -116,21 +114,13 @@ class Enqueuer(Generic[P]):
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> EnqueueJobResult:
         """Validate the arguments and write a job; durable on return. Raises InvalidArgumentsError."""
-        sender = self._sender()
-        job = self._under_defaults_of(sender, args, kwargs)
-        return await sender.enqueue_new(job, connection=self._connection, notify=self._notify)
+        job = self.new(*args, **kwargs)
+        return await self._sender().enqueue_new(job, connection=self._connection, notify=self._notify)
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> EnqueueJobResult:
         """As `enqueue`, from synchronous code."""
-        sender = self._sender()
-        job = self._under_defaults_of(sender, args, kwargs)
-        return sender.sync.enqueue_new(job, connection=self._connection, notify=self._notify)
-
-    def _under_defaults_of(
-        self, sender: Sender, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> NewJob:
-        options = with_defaults(self._task.settings.defaults, self._options)
-        return self._task.new_with(sender.defaults_under(options), args, kwargs)
+        job = self.new(*args, **kwargs)
+        return self._sender().sync.enqueue_new(job, connection=self._connection, notify=self._notify)
 
 
 class TaskOptions(JobQueueOptions, total=False):
@@ -162,11 +152,18 @@ def settings_from(options: TaskOptions) -> TaskSettings:
 
 
 class TaskDecorator:
-    """`@task` and `@task(...)`: makes tasks whose jobs go through one asynchronous client."""
+    """`@task` and `@task(...)`: makes tasks whose jobs go through one asynchronous client.
 
-    def __init__(self, sender: Callable[[], Sender], registry: Registry | None = None) -> None:
+    Args:
+        sender: the client, once it is needed.
+        registry: where the tasks are known, so that their options apply to jobs made by type.
+        run: whether a worker of that registry runs them.
+    """
+
+    def __init__(self, sender: Callable[[], Sender], registry: Registry, *, run: bool = True) -> None:
         self._sender = sender
         self._registry = registry
+        self._run = run
 
     @overload
     def __call__(
@@ -195,16 +192,23 @@ class TaskDecorator:
             name: the job type; default the function's name.
             options: see TaskOptions.
         """
-        decorate = _Decorate(self._sender, self._registry, name, settings_from(options))
+        decorate = _Decorate(self._sender, self._registry, name, settings_from(options), run=self._run)
         return decorate if handler is None else decorate(handler)
 
 
 class _Decorate:
     def __init__(
-        self, sender: Callable[[], Sender], registry: Registry | None, name: str, settings: TaskSettings
+        self,
+        sender: Callable[[], Sender],
+        registry: Registry,
+        name: str,
+        settings: TaskSettings,
+        *,
+        run: bool,
     ) -> None:
         self._sender = sender
         self._registry = registry
+        self._run = run
         self._name = name
         self._settings = settings
 
@@ -222,6 +226,8 @@ class _Decorate:
         task = Task[C, C, R](
             handler, self._name or getattr(handler, "__name__", ""), self._settings, self._sender
         )
-        if self._registry is not None and not task.is_method:
+        if self._run and not task.is_method:
             self._registry.add(task)
+        else:
+            self._registry.note(task)
         return task

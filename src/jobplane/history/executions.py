@@ -26,14 +26,26 @@ def check_executions(history: History, lives: Mapping[UUID, Life]) -> Iterator[V
         elif execution.event is ExecutionEvent.END:
             ends[execution.job_id, execution.epoch] += 1
     for (job_id, epoch), count in starts.items():
-        if count > 1:
-            yield ExtraExecution(job_id, f"job {job_id} was started {count} times under epoch {epoch}")
-        yield from _unclaimed(history, lives.get(job_id), job_id, epoch)
+        yield from _under_one_claim(history, lives.get(job_id), (job_id, epoch), count)
     for (job_id, epoch), count in ends.items():
         if count > 1:
             yield DoubleCompletion(job_id, f"job {job_id} ran to its end {count} times under epoch {epoch}")
     if history.whole:
-        yield from _more_than_once(starts, lives)
+        yield from _too_often(starts, lives)
+
+
+def _under_one_claim(
+    history: History, life: Life | None, claim: tuple[UUID, int], count: int
+) -> Iterator[Violation]:
+    job_id, epoch = claim
+    if count > 1:
+        yield ExtraExecution(job_id, f"job {job_id} was started {count} times under epoch {epoch}")
+    if life is not None and epoch in life.unbegun:
+        yield ExtraExecution(
+            job_id,
+            f"job {job_id} was started under epoch {epoch}, whose attempt was given back as never begun",
+        )
+    yield from _unclaimed(history, life, job_id, epoch)
 
 
 def _unclaimed(history: History, life: Life | None, job_id: UUID, epoch: int) -> Iterator[Violation]:
@@ -54,15 +66,17 @@ def _unclaimed(history: History, life: Life | None, job_id: UUID, epoch: int) ->
         )
 
 
-def _more_than_once(starts: Counter[tuple[UUID, int]], lives: Mapping[UUID, Life]) -> Iterator[Violation]:
+def _too_often(starts: Counter[tuple[UUID, int]], lives: Mapping[UUID, Life]) -> Iterator[Violation]:
     for job_id, count in _by_job(starts).items():
         life = lives.get(job_id)
-        if life is None or life.births > 1 or not life.max_was_one:
+        if life is None or life.births > 1:
             continue
-        # An attempt that was given back by a snooze or a release is wanted once more.
-        if count > 1 + life.given_back:
+        most = life.last.max_attempts  # with all that explicit retries granted
+        if count > most + life.snoozes:
             yield ExtraExecution(
-                job_id, f"job {job_id} must run at most once (max_attempts 1), but was started {count} times"
+                job_id,
+                f"job {job_id} must begin at most {most} times (max_attempts), and {life.snoozes} times more for its "
+                f"snoozes, but was started {count} times",
             )
 
 

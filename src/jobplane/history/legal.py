@@ -60,6 +60,6 @@ def changes_of_attempts(was: int, now: Transition) -> tuple[int, ...]:
         # A stopping worker that hands back a job which someone wants cancelled gives the attempt back as well.
         return (0, given_back)
     if now.verb == "rescue" and now.after is JobStatus.PENDING and was == now.max_attempts > 1:
-        # Its last attempt ended with its worker, in the company of others (decisions/0009).
+        # Its worker died while it waited to run alone: its last attempt had not begun (decisions/0026).
         return (-1,)
     return (0,)

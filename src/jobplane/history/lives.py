@@ -56,9 +56,10 @@ class Life:
     retries: int = 0
     repeats: int = 0
     """Claims that were wanted beside the first one: after a failed attempt, a snooze or a retry."""
-    given_back: int = 0
-    max_was_one: bool = True
-    """Whether more than one attempt was never allowed."""
+    snoozes: int = 0
+    """Attempts that their handlers gave back."""
+    unbegun: tuple[int, ...] = ()
+    """Epochs whose attempt was given back because no handler began under them."""
     pruned: bool = False
 
 
@@ -116,7 +117,6 @@ class Lives:
         life.last, life.first_epoch, life.births = now, now.epoch, life.births + 1
         life.held_since = life.lost_since = life.completed_epoch = None
         life.cancelled_unstarted = life.pruned = False
-        life.max_was_one = life.max_was_one and now.max_attempts == 1
 
     def _check_chain(self, was: Transition, now: Transition) -> None:
         if now.rev != was.rev + 1:
@@ -229,8 +229,11 @@ class Lives:
         )
 
     def _follow(self, life: Life, was: Transition | None, now: Transition) -> None:
-        life.max_was_one = life.max_was_one and now.max_attempts == 1
-        life.given_back += was is not None and now.attempts < was.attempts
+        if was is not None and now.attempts < was.attempts:
+            if now.verb in {"release", "rescue"}:
+                life.unbegun += (now.epoch,)
+            else:  # a snooze, or one of a job that was to be cancelled
+                life.snoozes += 1
         life.repeats += now.verb in REPEATS
         life.retries += now.verb == "retry"
         life.pruned = now.verb == "prune"

@@ -9,6 +9,7 @@
 | ListeningPaused                | WARNING | what it means, and what to look at                               |
 | ResultNotStored                | WARNING | which, and the rule that its result breaks                       |
 | JobSetApart                    | WARNING | which, and how many workers died with it                         |
+| RetryPolicyFailed              | WARNING | which job, and what was wrong with the policy's answer           |
 | ServiceFailed                  | WARNING | which service, the error, when it tries again; repeats are DEBUG |
 | JobsRescued, JobsPruned        | INFO    | how many                                                         |
 | WorkerStarted, -Stopping, -Stopped, DatabaseRecovered, ListeningResumed | INFO | what the event holds           |
@@ -24,6 +25,7 @@ from datetime import timedelta
 from typing import Final
 
 from jobplane.context import current_job_id
+from jobplane.errors import InvalidInputError
 from jobplane.events import (
     DatabaseRecovered,
     Events,
@@ -39,6 +41,7 @@ from jobplane.events import (
     ListeningResumed,
     LoopBlocked,
     ResultNotStored,
+    RetryPolicyFailed,
     ScheduleTicked,
     ServiceFailed,
     WorkerStarted,
@@ -92,6 +95,7 @@ class LogSubscriber:
         events.subscribe(JobLost, self._job_lost)
         events.subscribe(JobSetApart, self._job_set_apart)
         events.subscribe(ResultNotStored, self._result_not_stored)
+        events.subscribe(RetryPolicyFailed, self._retry_policy_failed)
         events.subscribe(LoopBlocked, self._loop_blocked)
         events.subscribe(ListeningPaused, self._listening_paused)
         events.subscribe(ServiceFailed, self._service_failed)
@@ -175,6 +179,21 @@ class LogSubscriber:
             claim.id,
             event.reason,
             extra=_about(claim, "ResultNotStored"),
+        )
+
+    def _retry_policy_failed(self, event: RetryPolicyFailed) -> None:
+        claim, error = event.claim, report_of(event.error)
+        facts = _about(claim, "RetryPolicyFailed")
+        where = error.frames[-1] if error.frames else ""
+        facts.update(error_type=error.type, error_at=where)
+        # An answer that is no delay was refused by us, in words of ours; what a policy raises may hold anything.
+        ours = isinstance(event.error, InvalidInputError)
+        logger.warning(
+            "%s %s: its retry policy failed, the default policy decides: %s",
+            claim.type,
+            claim.id,
+            error.message if ours else f"{error.type} at {where}",
+            extra=facts,
         )
 
     def _jobs_rescued(self, event: JobsRescued) -> None:

@@ -12,9 +12,8 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from uuid import UUID
 
-from jobplane.failure import ErrorReport
-from jobplane.job import Claim, JobStatus
-from jobplane.outcome import Cancelled, Completed, Failed, Outcome, Released, Rescheduled, Snoozed
+from jobplane.job import Claim
+from jobplane.outcome import Outcome
 from jobplane.payload import encode_json
 from jobplane.settings import WorkerSettings
 from jobplane.sql import SQLValue, channel
@@ -23,6 +22,7 @@ from jobplane.store.lane import Lane
 from jobplane.store.limited import LimitedQueues
 from jobplane.store.owners import pruning
 from jobplane.store.rows import as_uuid, claims_of
+from jobplane.store.verdict import verdict_of
 from jobplane.wakeups import Wake
 
 _id = attrgetter("id")
@@ -50,18 +50,6 @@ class WorkerCard:
     version: str
     queues: dict[str, int]
     types: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """One row of job/finish."""
-
-    status: JobStatus
-    delay: float | None = None
-    given_back: int = 0
-    result: str | None = None
-    error: ErrorReport | None = None
-    reason: str | None = None
 
 
 class Store:
@@ -155,7 +143,7 @@ class Store:
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[UUID]:
         """End claims with any outcome but Lost; returns the ids that were still ours."""
         ended = sorted(ended, key=lambda both: both[0].id)  # as in complete
-        verdicts = [_verdict_of(outcome) for _, outcome in ended]
+        verdicts = [verdict_of(outcome) for _, outcome in ended]
         errors = [verdict.error for verdict in verdicts]
         rows = await self._over.fetch(
             self._finish,
@@ -176,6 +164,11 @@ class Store:
             },
         )
         return {row[0] for row in rows}
+
+    async def isolate(self, claim: Claim) -> bool:
+        """Note that a suspect begins now, alone in its worker; whether it is still ours."""
+        args: dict[str, SQLValue] = {"id": str(claim.id), "epoch": claim.epoch}
+        return bool(await self._over.fetch(self.database.statement("job/isolate"), args))
 
     async def locked(self, claims: Sequence[Claim]) -> set[UUID]:
         """Which of these rows someone else keeps locked."""
@@ -218,7 +211,8 @@ class Store:
     async def rescue(self, limit: int = 500, crash_limit: int = 3) -> list[tuple[UUID, str]]:
         """Take back jobs with expired leases; returns ids and queues.
 
-        A job that lost so many claims in a day fails with the last, if it had no company in that.
+        A job fails that lost its last attempt, or so many claims within a day that it is to blame (it ran alone). One that
+        waited to run alone had not begun, and keeps its attempt.
         """
         args: dict[str, SQLValue] = {"limit": limit, "crash_limit": crash_limit}
         rows = await self._over.fetch(self.database.statement("job/rescue"), args)
@@ -281,27 +275,3 @@ class Store:
             self.database.statement("wake/notify"),
             {"channel": channel(self.database.settings.schema), "word": Wake(queue).word},
         )
-
-
-def _verdict_of(outcome: Outcome) -> _Verdict:
-    match outcome:
-        case Completed(result=result, not_stored=error):
-            return _Verdict(JobStatus.COMPLETED, result=result, error=error)
-        case Failed(error=error, reason=reason):
-            return _Verdict(JobStatus.FAILED, error=error, reason=reason)
-        case Rescheduled(error=error, delay=delay, reason=reason):
-            return _Verdict(JobStatus.PENDING, delay.total_seconds(), error=error, reason=reason)
-        case Snoozed(delay=delay):
-            return _Verdict(JobStatus.PENDING, delay.total_seconds(), given_back=1)
-        case Cancelled(error=error):
-            return _Verdict(JobStatus.CANCELLED, error=error, reason="cancelled")
-        case Released(error=error, delay=delay):
-            return _Verdict(
-                JobStatus.PENDING,
-                None if delay is None else delay.total_seconds(),
-                given_back=1,
-                error=error,
-                reason="interrupted" if error else None,
-            )
-        case _:
-            raise TypeError(f"{outcome!r} is nothing to report")

@@ -1,10 +1,11 @@
-"""What came of a handler, as the outcome to write: of what it returned, of what it raised, of why it was stopped. Pure."""
+"""What came of a handler, as the outcome to write: of what it returned, of what it raised, of why it was stopped."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 from jobplane.errors import InvalidArgumentsError, InvalidInputError
+from jobplane.events import Events, RetryPolicyFailed
 from jobplane.failure import ErrorReport, message_of, report_of
 from jobplane.job import Claim
 from jobplane.limits import MAX_RESULT_BYTES, MAX_SCHEDULE_AHEAD, as_timedelta
@@ -23,7 +24,7 @@ from jobplane.outcome import (
     Snoozed,
 )
 from jobplane.payload import encode_bounded
-from jobplane.retry import DEFAULT_RETRY, RetryPolicy, decode_policy
+from jobplane.retry import DEFAULT_RETRY, RetryPolicy, checked_delay, decode_policy
 from jobplane.task import AnyTask
 from jobplane.worker.slots import Running, StopReason
 
@@ -38,7 +39,19 @@ def refusal(claim: Claim, task: AnyTask) -> ErrorReport | None:
         )
     if task.settings.at_most_once and claim.attempt > 1:
         return ErrorReport("AtMostOnce", "an earlier attempt may have run: this type must not run twice")
+    if task.settings.has_one_attempt and claim.attempt - (claim.attempts_at_retry or 0) > 1:
+        # Whoever made the job did not know its task: a program in SQL, or a client without it.
+        return ErrorReport(
+            "AttemptsExhausted",
+            f"attempt {claim.attempt} was not run: its task is declared with max_attempts=1, whatever the job allows "
+            f"({claim.max_attempts}); an explicit retry runs it once more",
+        )
     return None
+
+
+def is_last_attempt(claim: Claim, task: AnyTask) -> bool:
+    """Whether no attempt follows by itself, by the job's own limit or because its task has one attempt only."""
+    return claim.attempt >= claim.max_attempts or task.settings.has_one_attempt
 
 
 def decided(result: object, running: Running, task: AnyTask) -> Outcome:
@@ -54,19 +67,19 @@ def decided(result: object, running: Running, task: AnyTask) -> Outcome:
             return Failed(ErrorReport("Fail", message_of(str(reason))))
         case Retry(delay=delay, reason=reason):
             report = ErrorReport("Retry", message_of(str(reason)))
-            return _again(running.claim, report, _checked(delay))
+            return _again(running.claim, task, report, _checked(delay))
         case _:
             return _completed(result) if task.settings.store_result else _DONE
 
 
-def failed(error: BaseException, claim: Claim, task: AnyTask) -> Outcome:
+def failed(error: BaseException, claim: Claim, task: AnyTask, events: Events) -> Outcome:
     """The outcome of a handler that raised."""
     report = report_of(error)
-    wait = _wait_after(error, claim, task)
-    return Failed(report) if wait is None else _again(claim, report, wait)
+    wait = _wait_after(error, claim, task, events)
+    return Failed(report) if wait is None else _again(claim, task, report, wait)
 
 
-def stopped(running: Running, task: AnyTask, error: BaseException) -> Outcome:
+def stopped(running: Running, task: AnyTask, error: BaseException, events: Events) -> Outcome:
     """The outcome of a handler that ended because it was told to stop."""
     claim = running.claim
     match running.stop_reason:
@@ -80,38 +93,43 @@ def stopped(running: Running, task: AnyTask, error: BaseException) -> Outcome:
                 f"no end after {running.deadline - running.started:g} s",
                 report_of(error).frames,
             )
-            wait = _wait_after(TimeoutError(), claim, task)
-            return Failed(report, "timeout") if wait is None else _again(claim, report, wait, "timeout")
+            wait = _wait_after(TimeoutError(), claim, task, events)
+            return Failed(report, "timeout") if wait is None else _again(claim, task, report, wait, "timeout")
+        case _ if not running.begun:
+            # A synchronous handler that still waited for a thread, or a task without its first step.
+            return Released()
         case _:
             report = ErrorReport(
                 "Interrupted", "its worker was stopped before the handler ended", report_of(error).frames
             )
-            if claim.max_attempts == 1 or task.settings.at_most_once:
-                return Failed(report, "interrupted")
-            return Released(report)
+            return Failed(report, "interrupted") if is_last_attempt(claim, task) else Released(report)
 
 
-def _again(claim: Claim, report: ErrorReport, delay: timedelta, reason: str = "failed") -> Outcome:
-    if claim.attempt >= claim.max_attempts:
+def _again(
+    claim: Claim, task: AnyTask, report: ErrorReport, delay: timedelta, reason: str = "failed"
+) -> Outcome:
+    if is_last_attempt(claim, task):
         return Failed(report, reason)
     return Rescheduled(report, max(delay, timedelta(0)), reason)
 
 
-def _wait_after(error: BaseException, claim: Claim, task: AnyTask) -> timedelta | None:
+def _wait_after(error: BaseException, claim: Claim, task: AnyTask, events: Events) -> timedelta | None:
     """How long to wait before the next attempt; None when the policy wants none."""
+    policy = DEFAULT_RETRY if task.settings.retry is None else task.settings.retry
     try:
-        policy = _policy(claim, task)
         # Arguments that do not fit are retried whatever the policy says: the next deploy may understand them.
-        again = policy.retries(error) or isinstance(error, InvalidArgumentsError)
-        return policy.delay(claim.attempt) if again else None
-    except Exception:  # noqa: BLE001 - a mistake in a policy of the user's own must not cost the outcome
+        if not policy.retries(error) and not isinstance(error, InvalidArgumentsError):
+            return None
+        return checked_delay(_delays(claim, policy).delay(claim.attempt))
+    except BaseException as mistake:  # noqa: BLE001 - a policy of the user's own may raise anything: the outcome stands
+        events.emit(RetryPolicyFailed(claim, mistake))
         return DEFAULT_RETRY.delay(claim.attempt)
 
 
-def _policy(claim: Claim, task: AnyTask) -> RetryPolicy:
-    policy = task.settings.retry or DEFAULT_RETRY
+def _delays(claim: Claim, policy: RetryPolicy) -> RetryPolicy:
+    """Whose delays count: those stored with the job, else its task's."""
     own = None if claim.retry_policy is None else decode_policy(claim.retry_policy)
-    return policy if own is None else policy.with_delays_of(own)
+    return policy if own is None else own
 
 
 def _checked(delay: object) -> timedelta:

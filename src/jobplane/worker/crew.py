@@ -92,7 +92,7 @@ class Crew:
             registry, self._threads, events, settings.timeout, settings.lease, self._progress.report
         )
         self._solitude = Solitude(
-            self._slots, self._inbox, settings, self._is_claiming, self._wake_claimers, events
+            self._slots, self._inbox, self._store, settings, self._is_claiming, self._wake_claimers, events
         )
         self._cancellations = Cancellations(self._slots, self._solitude, self._inbox, self._store, events)
         self._claimers = {
@@ -171,7 +171,8 @@ class Crew:
         handed_back += last_claims
         await self._until_idle(grace_ends - time.monotonic())
         interrupted = [running for slots in self._slots for running in slots.running.values()]
-        for running in interrupted:
+        # First those that wait for a thread: one that comes free must not begin another handler now.
+        for running in sorted(interrupted, key=lambda each: each.begun):
             running.stop(StopReason.SHUTDOWN)
         end = time.monotonic() + LAST_WORDS
         await self._until_idle(LAST_WORDS / 2)

@@ -80,9 +80,9 @@ class Executor:
             if running.stop_reason is not None and isinstance(
                 error, asyncio.CancelledError | JobCancelledError
             ):
-                outcome = stopped(running, task, error)
+                outcome = stopped(running, task, error, self._events)
             else:
-                outcome = failed(error, claim, task)
+                outcome = failed(error, claim, task, self._events)
             if running.thread_ended is not None:
                 outcome = await outcome_apart(outcome, running, running.thread_ended)
         finally:

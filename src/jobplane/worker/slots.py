@@ -48,7 +48,7 @@ class Running(Struct):
     """By the monotonic clock, in seconds; infinity without a timeout."""
     started: float
     begun: bool = False
-    """Whether the handler has been called: one that still waits for a thread has done nothing yet."""
+    """Whether the handler has made its first step, in its task or thread; until then its attempt can be given back."""
     context: JobContext | None = None
     stop_reason: StopReason | None = None
     stopped_at: float = math.inf

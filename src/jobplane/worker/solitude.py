@@ -1,7 +1,8 @@
-"""Runs a job alone that may have killed its workers before: only so can a crash be its fault (decisions/0009).
+"""Runs a job that may have crashed earlier workers on its own, so that another crash can be blamed on it (decisions/0026).
 
-A first crash isolates nobody: a lost machine costs no concurrency. But who would be failed by the next one waits here
+A first crash isolates nobody: a lost machine costs no concurrency. But a job that the next crash would fail waits here
 until nothing else runs in this worker. Nothing is claimed meanwhile, and what was claimed beside it is handed back.
+Before such a job begins, the database is told so: without that note, a rescue knows that it never began.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from jobplane.failure import ErrorReport
 from jobplane.job import Claim
 from jobplane.outcome import Cancelled, Outcome, Released, Snoozed
 from jobplane.settings import WorkerSettings
+from jobplane.store.store import Store
 from jobplane.worker.reporter import Inbox
 from jobplane.worker.service import Service
 from jobplane.worker.slots import QueueSlots
@@ -36,6 +38,7 @@ class Solitude(Service):
     Args:
         slots: all queues of the worker.
         inbox: where outcomes wait; a job is not alone before those of others are written.
+        store: where the beginning of a lone job is noted.
         claiming: whether a claim is under way that may bring company.
         resume: called when claims may go on.
     """
@@ -44,6 +47,7 @@ class Solitude(Service):
         self,
         slots: Sequence[QueueSlots],
         inbox: Inbox,
+        store: Store,
         settings: WorkerSettings,
         claiming: Callable[[], bool],
         resume: Callable[[], None],
@@ -52,6 +56,7 @@ class Solitude(Service):
         super().__init__("solitude", events)
         self._slots = slots
         self._inbox = inbox
+        self._store = store
         self._crash_limit = settings.crash_limit
         self._poll = settings.poll_interval.total_seconds()
         self._claiming = claiming
@@ -109,10 +114,17 @@ class Solitude(Service):
             if self._apart is not None and time.monotonic() > self._gives_up_at:
                 self._hand_back(Snoozed(timedelta(seconds=AGAIN * random.uniform(0.8, 1.2))))  # noqa: S311 - spread, not secrecy
             return LOOK
-        apart, self._apart = self._apart, None
+        apart = self._apart
         if apart is None:
             self._end()
             return 3600.0
+        ours = await self._store.isolate(apart)
+        if self._apart is not apart:  # cancelled, lost or handed back meanwhile
+            return LOOK
+        if not ours:
+            self.lose(apart.id, apart.epoch)
+            return LOOK
+        self._apart = None
         next(slots for slots in self._slots if slots.name == apart.queue).put([apart])
         return LOOK
 

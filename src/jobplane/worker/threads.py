@@ -37,7 +37,7 @@ class Threads:
 
     async def call(self, running: Running, function: Callable[[], object]) -> object:
         """Run a handler in a thread. Raises asyncio.CancelledError when it was given up."""
-        call = _Call(function, asyncio.get_running_loop(), PARTING if running.context is not None else 0.0)
+        call = _Call(running, function, asyncio.get_running_loop())
         running.give_up = call.give_up_soon
         self._calls.put(call)
         self._start_another()
@@ -89,22 +89,23 @@ class _Call:
     """One run of a handler."""
 
     def __init__(
-        self, function: Callable[[], object], loop: asyncio.AbstractEventLoop, parting: float
+        self, running: Running, function: Callable[[], object], loop: asyncio.AbstractEventLoop
     ) -> None:
+        self._running = running
         self._function = function
         self._loop = loop
-        self._parting = parting
         self._lock = threading.Lock()
-        self._begun = self._ended = self._left = self._told = False
+        self._ended = self._left = self._told = False
         self.ended = asyncio.Event()
         self.answer: asyncio.Future[_Answer | None] = loop.create_future()
 
     def run(self) -> bool:
         """In a thread: call the handler if it is still wanted; whether someone waited to the end."""
         with self._lock:
-            self._begun = not self._left
-        if not self._begun:
-            return True
+            # Under the lock: whoever has left may rely on it that a handler which has not begun never will.
+            if self._left:
+                return True
+            self._running.begun = True
         process = forking.forks()
         answer = _guarded(self._function)
         if forking.forks() != process:
@@ -124,13 +125,17 @@ class _Call:
         """Stop waiting for the handler; one that can know of it gets a moment to end."""
         if not self._told:
             self._told = True
-            self._loop.call_later(self._parting if self._begun else 0.0, self._settle, None)
+            with self._lock:
+                # A thread that comes free in this moment must not begin it any more.
+                self._left = not self._running.begun
+            may_know = self._running.begun and self._running.context is not None
+            self._loop.call_later(PARTING if may_know else 0.0, self._settle, None)
 
     def leave(self) -> bool:
         """Nobody waits any more: what has not begun need not; whether a thread is left behind."""
         with self._lock:
             self._left = True
-            return self._begun and not self._ended
+            return self._running.begun and not self._ended
 
     def _settle(self, answer: _Answer | None) -> None:
         if not self.answer.done():

@@ -53,4 +53,4 @@ RETURNING
         )
         ELSE 0
     END AS crashes,
-    job.tenant
+    job.tenant, job.attempts_at_retry

@@ -7,48 +7,53 @@ WITH expired AS MATERIALIZED (
     LIMIT :limit::bigint
     FOR NO KEY UPDATE SKIP LOCKED
 ),
--- When a worker last lost a job. Looked at only where a job would fail.
-losses AS MATERIALIZED (
-    SELECT crash.worker_id, max(crash.ended_at) AS last_at
-    FROM {schema}.job_attempts AS crash
-    WHERE crash.outcome = 'crashed'
-    GROUP BY crash.worker_id
-),
-verdict AS MATERIALIZED (
+suspicion AS MATERIALIZED (
     SELECT
         job.id,
         job.attempts,
-        CASE
-            WHEN job.cancel_requested_at IS NOT NULL THEN 'cancelled'
-            -- At most once: it may not run again, whoever was to blame.
-            WHEN job.max_attempts = 1 THEN 'failed'
-            WHEN job.attempts < job.max_attempts AND :crash_limit::bigint > 1 + (
-                SELECT count(*)
-                FROM {schema}.job_attempts AS crash
-                WHERE crash.job_id = job.id AND crash.outcome = 'crashed' AND crash.ended_at > now() - interval '1 day'
-            ) THEN 'pending'
-            -- A crash is the end of a job only where it ran alone: in company, nobody can say which of them it was.
-            WHEN EXISTS (
-                SELECT
-                FROM {schema}.jobs AS other
-                WHERE other.status = 'running' AND other.worker_id = job.worker_id AND other.id <> job.id
-            ) THEN 'pending'
-            -- Its company's leases may have ended before its own.
-            WHEN EXISTS (
-                SELECT FROM losses WHERE losses.worker_id = job.worker_id AND losses.last_at >= job.started_at
-            ) THEN 'pending'
-            ELSE 'failed'
-        END AS status
+        job.max_attempts,
+        job.cancel_requested_at,
+        job.attempts >= job.max_attempts AS was_last,
+        -- Its worker wrote that before the handler began (job/isolate). A job that the next crash may fail begins in no
+        -- other way.
+        job.isolated_epoch IS NOT DISTINCT FROM job.lease_epoch AS was_alone,
+        (
+            SELECT count(*)
+            FROM {schema}.job_attempts AS crash
+            WHERE crash.job_id = job.id AND crash.outcome = 'crashed' AND crash.ended_at > now() - interval '1 day'
+        ) AS earlier_crashes
     FROM expired
     JOIN {schema}.jobs AS job ON job.id = expired.id
+),
+verdict AS MATERIALIZED (
+    SELECT
+        id,
+        attempts,
+        CASE
+            WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+            -- Without an earlier crash it was no suspect, and may have begun beside others: no handler is called more
+            -- often than max_attempts says, whoever was to blame.
+            WHEN was_last AND (was_alone OR earlier_crashes = 0) THEN 'failed'
+            WHEN was_alone AND earlier_crashes + 1 >= :crash_limit::bigint THEN 'failed'
+            ELSE 'pending'
+        END AS status,
+        -- A suspect that was still waiting to be alone never began.
+        CASE WHEN was_last AND NOT was_alone AND earlier_crashes > 0 THEN 1 ELSE 0 END AS given_back,
+        CASE
+            WHEN was_last AND (was_alone OR earlier_crashes = 0)
+            THEN ' during attempt ' || attempts::text || ' of ' || max_attempts::text || ', the last one'
+            WHEN was_alone AND earlier_crashes + 1 >= :crash_limit::bigint
+            THEN ' while this job ran alone (crash ' || (earlier_crashes + 1)::text || ' of it within a day)'
+            ELSE ''
+        END AS why
+    FROM suspicion
 ),
 rescued AS (
     UPDATE {schema}.jobs AS job
     SET status = verdict.status,
-        -- What dies in company keeps a last attempt, to be made alone.
-        attempts = CASE verdict.status WHEN 'pending' THEN LEAST(job.attempts, job.max_attempts - 1) ELSE job.attempts END,
+        attempts = job.attempts - CASE verdict.status WHEN 'pending' THEN verdict.given_back ELSE 0 END,
         completed_at = CASE WHEN verdict.status <> 'pending' THEN now() END,
-        last_error = 'lease lost: worker ' || COALESCE(job.worker_id, '?') || ' stopped renewing it',
+        last_error = 'lease lost: worker ' || COALESCE(job.worker_id, '?') || ' stopped renewing it' || verdict.why,
         lease_expires_at = NULL
     FROM verdict
     WHERE job.id = verdict.id

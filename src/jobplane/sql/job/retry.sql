@@ -2,6 +2,7 @@
 UPDATE {schema}.jobs AS job
 SET status = 'pending',
     max_attempts = job.max_attempts + :extra_attempts::integer,
+    attempts_at_retry = job.attempts,
     scheduled_at = now(),
     completed_at = NULL,
     cancel_requested_at = NULL

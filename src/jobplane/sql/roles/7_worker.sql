@@ -1,7 +1,7 @@
 -- What the statements of a worker change, column by column. No job can be made, deleted, or made another job.
 GRANT USAGE ON SCHEMA {schema} TO {worker};
 GRANT SELECT ON TABLE {schema}.jobs TO {worker};
-GRANT UPDATE (status, attempts, scheduled_at, started_at, completed_at, last_error, lease_epoch, lease_expires_at, worker_id, result, progress) ON TABLE {schema}.jobs TO {worker};
+GRANT UPDATE (status, attempts, scheduled_at, started_at, completed_at, last_error, lease_epoch, lease_expires_at, worker_id, result, progress, isolated_epoch) ON TABLE {schema}.jobs TO {worker};
 -- Where the epochs of first claims begin.
 GRANT SELECT ON TABLE {schema}.epochs TO {worker};
 GRANT SELECT ON TABLE {schema}.job_attempts TO {worker};

@@ -37,8 +37,8 @@ _noticing: dict[int, threading.Lock] = {}
 def renew_in_child(renew: Callable[[], None]) -> None:
     """Call a bound method in each forked child while its object lives (which this does not prolong), or a function.
 
-    An object has one such method at most.
-    It runs before any other code of the child, and must neither wait for a lock nor close what the parent uses.
+    An object has one such method at most. It runs before any other code of the child, and must neither wait for a lock nor
+    close what the parent uses.
     """
     if inspect.ismethod(renew):
         _methods[renew.__self__] = renew.__func__

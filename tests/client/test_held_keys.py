@@ -116,9 +116,9 @@ async def test_who_waits_for_longer_than_patience_is_told_for_what(
     async with JobQueue(settings=impatient) as queue:
         await queue.enqueue("work", connection=holder, unique_key="held")
         first = asyncio.create_task(queue.enqueue("work", unique_key="held"))
+        thread = threading.Thread(target=_given_up, args=(queue,), daemon=True)
         if colour == "sync":
             first.cancel()
-            thread = threading.Thread(target=_given_up, args=(queue,), daemon=True)
             thread.start()
         await until(lambda: _waits(sql))
 
@@ -153,7 +153,7 @@ async def test_a_lock_on_the_table_is_waited_for_by_all(queue: JobQueue, holder:
 
 
 async def _waits(sql: SQL) -> bool:
-    return await sql.fetchval(WAITS) > 0
+    return bool(await sql.fetchval(WAITS) > 0)
 
 
 def _given_up(queue: JobQueue) -> None:

@@ -16,7 +16,7 @@ from jobplane.client import inserts, ops
 from jobplane.errors import JobplaneError
 from jobplane.ids import id_from_key
 from jobplane.job import Claim, NewJob
-from jobplane.outcome import Failed, Outcome, Rescheduled
+from jobplane.outcome import Failed, Outcome, Released, Rescheduled
 from jobplane.settings import WorkerSettings
 from tests.models.ground import EMPTY, START, Loop, Session
 from tests.models.moves import (
@@ -287,6 +287,10 @@ class QueueMachine(RuleBasedStateMachine):
 
 def _allowed(token: Token, outcome: Outcome) -> Outcome:
     # As the executor decides: no other round without an attempt left.
-    if isinstance(outcome, Rescheduled) and token.attempt >= token.max_attempts:
+    if token.attempt < token.max_attempts:
+        return outcome
+    if isinstance(outcome, Rescheduled):
         return Failed(outcome.error, outcome.reason)
+    if isinstance(outcome, Released) and outcome.error is not None:  # it began, so its attempt is spent
+        return Failed(outcome.error, "interrupted")
     return outcome

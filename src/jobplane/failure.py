@@ -10,8 +10,6 @@ from typing import Final
 from jobplane.redaction import redacted
 
 MAX_MESSAGE_BYTES: Final = 4096
-BEYOND: Final = 1024
-"""Characters beyond the cut in which secrets are looked for: half of one must not be kept because it was cut."""
 MAX_FRAMES: Final = 20
 MAX_FRAME_BYTES: Final = 190
 _OWN_CODE: Final = __file__.removesuffix("failure.py")
@@ -47,7 +45,7 @@ def storable(text: str, most_bytes: int = MAX_MESSAGE_BYTES) -> str:
 
 def message_of(text: str) -> str:
     """A message as it is kept: storable, with what looks like a secret starred out."""
-    return storable(redacted(storable(text, MAX_MESSAGE_BYTES + BEYOND)))
+    return storable(redacted(text, MAX_MESSAGE_BYTES))
 
 
 def _type_of(error: BaseException) -> str:

@@ -285,10 +285,11 @@ class _Warnings(threading.local):
 def conninfo_of(settings: DatabaseSettings) -> str:
     """The settings as libpq reads them."""
     if settings.url is not None:
-        try:
-            psycopg.conninfo.conninfo_to_dict(settings.url)
-        except psycopg.ProgrammingError:  # not its cause: its message quotes the URL with the password
-            raise ConfigurationError(f"the database URL {masked(settings.url)} cannot be read") from None
+        if not _is_readable(settings.url):
+            raise ConfigurationError(
+                f"the database URL {masked(settings.url)} cannot be read: write it as "
+                "postgresql://user:password@host:5432/name, with special characters in user and password percent-encoded"
+            )
         return settings.url
     return psycopg.conninfo.make_conninfo(
         host=settings.host,
@@ -297,4 +298,16 @@ def conninfo_of(settings: DatabaseSettings) -> str:
         user=settings.user,
         password=settings.password,
         sslmode=settings.ssl,
+    )
+
+
+def _is_readable(url: str) -> bool:
+    # What libpq refuses it quotes, and what it takes for a host may be a part of the password: both in its log, too.
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return False
+    return not any(
+        "@" in str(parts.get(name, "")) or any(map(str.isspace, str(parts.get(name, ""))))
+        for name in ("host", "port", "dbname", "user")
     )

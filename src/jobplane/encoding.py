@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import operator
 from collections import UserString
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from functools import partial
+from enum import Enum
+from functools import lru_cache, partial
 from itertools import islice
 from numbers import Integral, Rational, Real
 from types import ModuleType
@@ -25,6 +27,8 @@ import msgspec
 MAX_ITEMS: Final = 512 * 1024
 """Items of one foreign mapping, sequence or set: each takes two bytes of JSON, and no limit is above 1 MiB."""
 _PYDANTIC: Final = frozenset({"pydantic", "pydantic_core", "pydantic_extra_types"})
+_TEXT: Final = (str, bytes, bytearray, UserString)
+_SMALL: Final = frozenset({int, float, bool, type(None)})
 _NO_KEYS: Final = (bool, type(None), tuple, list, dict, set, frozenset)
 
 # Not the names of the classes: programs that freeze time replace those in every module, and then a plain datetime
@@ -119,32 +123,70 @@ def pydantic_codec() -> ModuleType:
     return module
 
 
-def may_fit(value: object, most_bytes: int) -> bool:
-    """False if the JSON of a value is certain to be longer than `most_bytes`.
+class Excess(Enum):
+    """Why a value cannot be stored, found before it is written."""
+
+    SIZE = "size"
+    DEPTH = "depth"
+
+
+def excess_of(value: object, most_bytes: int, most_levels: int) -> Excess | None:
+    """What of a value's JSON is certain to be beyond its limit; None where only writing it can tell.
 
     Writing a value first and measuring it then would take as much memory as the value pretends to have: a list that
     holds one long string a million times is small until it is written. This looks at no more than `most_bytes` items.
     """
-    size, stack = 0, [value]
-    while stack and size <= most_bytes:
-        item = stack.pop()
-        if isinstance(item, str | bytes | bytearray):
-            size += len(item) + 2
-            continue
-        size += 1
-        if isinstance(item, Mapping):
-            size += 4 * len(item)
-            if size <= most_bytes:
-                stack.extend(item.values())
-        elif isinstance(item, Sequence | AbstractSet):
-            size += len(item)
-            if size <= most_bytes:
-                stack.extend(item)
-        elif isinstance(item, msgspec.Struct):
-            stack.extend(getattr(item, name, None) for name in item.__struct_fields__)
-        elif hasattr(item, "__dict__") and not isinstance(item, type):
-            stack.extend(vars(item).values())
-    return size <= most_bytes
+    size, level = 0, [value]
+    for _ in range(most_levels + 1):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, _TEXT):
+                size += len(item) + 2
+            elif type(item) in _SMALL:
+                size += 1
+            else:
+                content = _content(item)
+                size += 1 + (2 if isinstance(item, dict) else 1) * len(content)
+                if size <= most_bytes:
+                    below += content
+            if size > most_bytes:
+                return Excess.SIZE
+        if not below:
+            return None
+        level = below
+    return Excess.DEPTH
+
+
+def _content(item: object) -> Collection[object]:
+    """What is written inside of a value."""
+    if isinstance(item, dict):
+        return item.values()
+    if isinstance(item, list | tuple):
+        return item
+    if isinstance(item, Mapping):
+        return item.values()
+    if isinstance(item, Sequence | AbstractSet) and not isinstance(item, memoryview):
+        return item
+    kind: type = type(item)
+    return [getattr(item, name, None) for name in _written_fields(kind)]
+
+
+@lru_cache(maxsize=1000)
+def _written_fields(kind: type) -> tuple[str, ...]:
+    """The fields of a class whose values are certain to be in its JSON: what is left out must not count."""
+    if issubclass(kind, msgspec.Struct):
+        return () if kind.__struct_config__.omit_defaults else kind.__struct_fields__
+    modelled = getattr(kind, "__pydantic_fields__", None)
+    if isinstance(modelled, Mapping):
+        own = getattr(kind, "__pydantic_decorators__", None)
+        if getattr(own, "model_serializers", None) or getattr(own, "field_serializers", None):
+            return ()
+        return tuple(
+            name
+            for name, field in modelled.items()
+            if not (field.exclude or getattr(field, "metadata", None))
+        )
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def _plain_time(value: object) -> object:

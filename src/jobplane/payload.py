@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from jobplane.encoding import as_json, as_stored, may_fit
+from jobplane.encoding import Excess, as_json, as_stored, excess_of
 from jobplane.errors import InvalidInputError
 from jobplane.job import JobPayload, JSONValue
 from jobplane.limits import MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES
@@ -110,10 +110,13 @@ def _has_text_keys(payload: Mapping[object, object]) -> bool:
 
 def encode_bounded(field: str, value: object, most_bytes: int) -> str:
     """Like encode_json, for what a handler hands over: within time and memory that the limit bounds, too."""
-    if not may_fit(value, most_bytes):
+    excess = excess_of(value, most_bytes, MAX_JSON_DEPTH)
+    if excess is Excess.SIZE:
         raise InvalidInputError(
             field, f"more than {most_bytes} bytes", f"must be at most {most_bytes} bytes as JSON"
         )
+    if excess is Excess.DEPTH:
+        raise InvalidInputError(field, "a deeper value", f"must nest at most {MAX_JSON_DEPTH} levels")
     return encode_json(field, value, most_bytes)
 
 

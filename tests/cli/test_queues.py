@@ -78,7 +78,7 @@ async def test_a_living_worker_is_listed_with_what_it_serves(
 
     assert worker["pid"] == background.process.pid
     assert worker["queues"] == {"default": 3, "slow": 1}
-    assert worker["types"] == ["fail", "greet"]
+    assert worker["types"] == ["charge", "fail", "greet"]
     assert str(worker["id"]) in text.out
     assert {q["name"]: q["slots"] for q in queues} == {"default": 3, "slow": 1}
 

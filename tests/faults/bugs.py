@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.faults import mistakes, mistakes_of_workers
+from tests.faults import mistakes, mistakes_of_processes, mistakes_of_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,13 @@ _ALL: Final = (
         "rails/solid_queue#748",
         mistakes.outcome_dropped_after_a_failed_write,
         "test_connections.py::test_f7_an_outcome_that_could_not_be_stored_is_stored_later",
+    ),
+    Bug(
+        15,
+        "a forked child goes on with its parent's connections",
+        "jobplane, before its first release",
+        mistakes_of_processes.children_go_on_with_the_parents_connections,
+        "test_forks.py::test_forked_children_are_answered_with_their_own_jobs",
     ),
     Bug(
         22,

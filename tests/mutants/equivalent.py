@@ -22,7 +22,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "jobplane.retry: without case _ in `match wire.kind:`": "falling out of the match returns None too",
     "jobplane.worker.executor: condition turned in `if TYPE_CHECKING:`": "an import for the type checker alone",
     "jobplane.worker.executor: '_AsyncHandler' -> 'XX_AsyncHandler' in "
-    '`handler = cast("_AsyncHandler", task.handler)`': "cast() does nothing at run time",
+    '`result = await cast("_AsyncHandler", task.handler)(*args, **kwargs)`': "cast() does nothing at run time",
     "jobplane.worker.executor: GtE -> Gt in `if started >= claim.lease_ends - self._margin:`": _BOUNDARY,
     "jobplane.worker.slots: Gt -> GtE in `if running.stopped_at > stubborn:`": _BOUNDARY,
     "jobplane.worker.slots: 'cancelled' -> 'XXcancelled' in `CANCELLED = \"cancelled\"`": _NAMES,

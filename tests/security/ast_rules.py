@@ -21,10 +21,13 @@ RUNS_SQL: Final = frozenset(
 """Methods of asyncpg, psycopg and SQLAlchemy whose first argument is SQL."""
 OF_A_STATEMENT: Final = frozenset({"numbered", "pyformat"})
 """The attributes of jobplane.sql.Statement that hold its text."""
-NO_SQL: Final = frozenset({"queues", "jobs"})
-"""Names of first arguments of our own methods that are called `copy` and the like, and take no SQL."""
+NO_SQL: Final = frozenset({"queues", "jobs", "claim"})
+"""Names of first arguments of our own methods that are called `copy`, `execute` and the like, and take no SQL."""
 
 ALLOWED: Final[Mapping[tuple[str, str], str]] = {
+    ("client/runtime.py", "statement"): "a Statement, by its name",
+    ("client/sync.py", "statement"): "the same",
+    ("store/sync.py", "self"): "the settings of jobplane.store.session, constants of the code",
     ("store/connecting.py", "session"): "the settings of jobplane.store.session, constants of the code",
     ("store/database.py", "self"): "the same, for one transaction; a Statement",
     ("store/history.py", "CLIENT_SESSION"): "the same",

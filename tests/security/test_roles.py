@@ -40,7 +40,7 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
         "jobs": {
             "select": ALL,
             "update": "status attempts scheduled_at started_at completed_at last_error lease_epoch lease_expires_at "
-            "worker_id result progress",
+            "worker_id result progress isolated_epoch",
         },
         "epochs": {"select": ALL},
         "job_attempts": {
@@ -87,7 +87,8 @@ DECLARED: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     "viewer": {
         "jobs": {
             "select": "id type status attempts max_attempts last_error scheduled_at started_at completed_at created_at "
-            "queue priority lease_epoch lease_expires_at worker_id unique_key tags cancel_requested_at retry_policy tenant"
+            "queue priority lease_epoch lease_expires_at worker_id unique_key tags cancel_requested_at retry_policy tenant "
+            "isolated_epoch attempts_at_retry"
         },
         "job_overview": {"select": ALL},
         "job_attempts": {"select": ALL},
@@ -393,7 +394,7 @@ async def test_a_real_worker_does_all_it_does_as_worker(guarded: Guarded, journa
             rescued = await queue.wait(lost, 20)
             assert (rescued.status, rescued.last_error) == (
                 JobStatus.FAILED,
-                "lease lost: worker dead stopped renewing it",
+                "lease lost: worker dead stopped renewing it during attempt 1 of 1, the last one",
             )
             await until(lambda: _is_gone(queue, old))
             await queue.limit_queue("default", 3)

@@ -204,7 +204,7 @@ async def test_the_functions_of_the_api_role_cancel_and_retry_and_do_nothing_els
         "cancelled": "pending",
     }
     assert {name for _, names in retried.values() for name in names} <= {
-        "status", "completed_at", "cancel_requested_at", "max_attempts", "scheduled_at",
+        "status", "completed_at", "cancel_requested_at", "max_attempts", "scheduled_at", "attempts_at_retry",
     }  # fmt: skip
     for extra in ("-1", "101", "NULL"):
         with pytest.raises(asyncpg.InvalidParameterValueError, match="extra_attempts must be from 0 to 100"):

@@ -282,7 +282,8 @@ async def test_without_a_tenant_nothing_is_seen_and_nothing_can_be_written(
     for tenant in ("NULL", "''", "'acme'"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
             await login.execute(f"INSERT INTO control_plane.jobs (type, tenant) VALUES ('work', {tenant})")
-    assert await login.execute("UPDATE control_plane.jobs SET status = 'pending'") == "UPDATE 0"
+    job_id = await make_job(admin, tenant="acme")
+    assert await login.fetch("SELECT * FROM control_plane.cancel_job($1)", job_id) == []
     await login.close()
     async with JobQueue(settings=walled.settings("api")) as queue:
         with pytest.raises(StatementError, match="42501"):
@@ -295,7 +296,8 @@ async def test_a_tenant_cannot_write_into_another(walled: Guarded, admin: SQL) -
     login = await asyncpg.connect(walled.url_of("api"))
     async with login.transaction():
         await login.execute("SELECT set_config('jobplane.tenant', 'acme', true)")
-        assert await login.execute("UPDATE control_plane.jobs SET status = 'cancelled'") == "UPDATE 0"
+        assert await login.fetch("SELECT * FROM control_plane.cancel_job($1)", theirs) == []
+        assert await login.fetch("SELECT * FROM control_plane.retry_job($1, 1)", theirs) == []
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             async with login.transaction():
                 await login.execute("INSERT INTO control_plane.jobs (type, tenant) VALUES ('work', 'bolt')")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from enum import Enum
 
+import pydantic
 import pytest
 
 from jobplane import Cancel, Fail, Retry, Snooze, task
@@ -40,9 +43,15 @@ async def test_a_result_that_nobody_wants_is_not_even_encoded() -> None:
     assert await Bench(returning(object(), store_result=False)).run() == Completed()
 
 
-class Explosive(dict[str, int]):
+class Explosive(Mapping[str, int]):
     def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
         raise LookupError("s3cret")
+
+    def __getitem__(self, key: str) -> int:
+        return 1
 
 
 @pytest.mark.parametrize(
@@ -52,10 +61,11 @@ class Explosive(dict[str, int]):
         (range(10**12), "at most"),
         (["x" * 2**20] * 2**20, "at most"),
         ([[[["x" * 1000] * 1000] * 1000] * 1000] * 1000, "at most"),
-        (Explosive(a=1), "writing it as JSON raised LookupError"),
+        (Explosive(), "writing it as JSON raised LookupError"),
+        ([b"x" * 2**20] * 2**20, "at most"),
         (math.nan, "finite"),
     ],
-    ids=["object", "range", "shared text", "shared lists", "raises", "nan"],
+    ids=["object", "range", "shared text", "shared lists", "raises", "shared bytes", "nan"],
 )
 async def test_a_result_that_cannot_be_stored_does_not_fail_finished_work(value: object, says: str) -> None:
     """Point 9: the effects stand, and another run would not make it storable. Nothing of the size that it pretends to
@@ -72,6 +82,41 @@ async def test_a_result_that_cannot_be_stored_does_not_fail_finished_work(value:
     assert "s3cret" not in outcome.not_stored.message
     (event,) = [event for event in bench.seen if isinstance(event, ResultNotStored)]
     assert event.reason == outcome.not_stored.message
+
+
+class Colour(Enum):
+    RED = "r"
+
+
+class Light(pydantic.BaseModel):
+    name: str
+    blob: str = pydantic.Field(default="x" * 2**20, exclude=True)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[7] * 524_287, [Colour.RED] * 200_000, [Light(name="a")] * 50_000, {str(n): "" for n in range(80_000)}],
+    ids=["numbers", "enums", "models", "object"],
+)
+async def test_a_result_that_fits_is_never_taken_for_too_large(value: object) -> None:
+    outcome = await Bench(returning(value)).run()
+
+    assert isinstance(outcome, Completed)
+    assert outcome.not_stored is None
+    assert outcome.result is not None
+
+
+async def test_the_place_of_what_cannot_be_stored_is_told_unless_it_may_be_private() -> None:
+    """last_error is for people who may not see results."""
+    for value, says in (
+        ({"rows": [math.nan]}, "result.rows[0] must"),
+        ({"ann@acme.example": math.nan}, "result must"),
+    ):
+        outcome = await Bench(returning(value)).run()
+
+        assert isinstance(outcome, Completed)
+        assert outcome.not_stored is not None
+        assert outcome.not_stored.message.startswith(says)
 
 
 @pytest.mark.parametrize("delay", [timedelta(days=366, seconds=1), "soon", None, math.nan])

@@ -78,11 +78,11 @@ def task_taking(annotation: object) -> TaskSpec[..., ..., object]:
 
 def travelled(annotation: object, value: object) -> object:
     """What the handler is given: by way of the text that is stored."""
-    arguments = taking(annotation)
-    stored = encode_payload(arguments.encode((value,), {}))
+    work = task_taking(annotation)
+    stored = work.new(value).payload
     # As jsonb does it: keys in another order, and no trace of how a number was written.
     reordered = json.dumps(decode_json(stored), sort_keys=True)
-    return arguments.decode(reordered)["value"]
+    return work.arguments.decode(reordered)["value"]
 
 
 # -- what travels -----------------------------------------------------------------------------------------

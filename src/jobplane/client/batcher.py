@@ -60,7 +60,7 @@ class Batcher:
     ) -> None:
         self._free = list(lanes)
         self._apart = apart
-        self._turns = turns or AsyncTurns(1, 60)
+        self._turns = AsyncTurns(1, 60) if turns is None else turns
         self._keys_wait_apart = keys_wait_apart
         self._waiting: _Batch = []
         self._tasks: set[asyncio.Task[None]] = set()

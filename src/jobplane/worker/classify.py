@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from typing import Final
 
 from jobplane.errors import InvalidArgumentsError, InvalidInputError
 from jobplane.events import Events, RetryPolicyFailed
@@ -29,6 +31,7 @@ from jobplane.task import AnyTask
 from jobplane.worker.slots import Running, StopReason
 
 _DONE = Completed()
+_PLACE: Final = re.compile(r"[A-Za-z_\d.\[\]]{1,200}")
 
 
 def refusal(claim: Claim, task: AnyTask) -> ErrorReport | None:
@@ -147,6 +150,8 @@ def _completed(result: object) -> Outcome:
     try:
         return Completed(encode_bounded("result", result, MAX_RESULT_BYTES))
     except InvalidInputError as error:
-        return Completed.without_result(message_of(str(error)))
+        # Whoever may not read results reads this: the place is told only where it looks like code.
+        place = error.field if _PLACE.fullmatch(error.field) else "result"
+        return Completed.without_result(message_of(f"{place} {error.limit}; got {error.value}"))
     except Exception as error:  # noqa: BLE001 - see above
         return Completed.without_result(f"writing it as JSON raised {report_of(error).type}")

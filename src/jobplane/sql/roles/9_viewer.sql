@@ -1,6 +1,6 @@
 -- Everything but what jobs carry: payload, result and progress.
 GRANT USAGE ON SCHEMA {schema} TO {viewer};
-GRANT SELECT (id, type, status, attempts, max_attempts, last_error, scheduled_at, started_at, completed_at, created_at, queue, priority, lease_epoch, lease_expires_at, worker_id, unique_key, tags, cancel_requested_at, retry_policy, tenant) ON TABLE {schema}.jobs TO {viewer};
+GRANT SELECT (id, type, status, attempts, max_attempts, last_error, scheduled_at, started_at, completed_at, created_at, queue, priority, lease_epoch, lease_expires_at, worker_id, unique_key, tags, cancel_requested_at, retry_policy, tenant, isolated_epoch, attempts_at_retry) ON TABLE {schema}.jobs TO {viewer};
 GRANT SELECT ON TABLE {schema}.job_overview TO {viewer};
 GRANT SELECT ON TABLE {schema}.job_attempts TO {viewer};
 GRANT SELECT ON TABLE {schema}.job_events TO {viewer};

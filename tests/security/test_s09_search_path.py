@@ -11,24 +11,29 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
-from uuid import uuid4
+from uuid import UUID
 
 import asyncpg
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from jobplane import (
     DatabaseSettings,
     JobContext,
     JobQueue,
     JobStatus,
+    NewJob,
     Retry,
     Snooze,
     SyncJobQueue,
     Worker,
     new_job,
 )
+from jobplane.ids import new_job_id
 from jobplane.settings import WorkerSettings, resolve
 from jobplane.store import roles, tenants
+from jobplane.store.database import Database
+from jobplane.store.history import HistoryStore
 from jobplane.store.migrator import Migrator
 from tests.cli.commands import CommandLine
 from tests.conftest import TEST_PROFILE
@@ -106,7 +111,9 @@ async def trapped(server_url: str, traps: str) -> AsyncIterator[Trapped]:
     url = on_database(server_url, name)
     made = Trapped(url, f"{url}?search_path=pg_catalog", prefix)
     await _administer(
-        server_url, f'CREATE DATABASE "{name}" TEMPLATE "{traps}"', f'ALTER DATABASE "{name}" SET search_path = {PATH}'
+        server_url,
+        f'CREATE DATABASE "{name}" TEMPLATE "{traps}"',
+        f'ALTER DATABASE "{name}" SET search_path = {PATH}',
     )
     try:
         await Migrator(made.settings).up()
@@ -150,7 +157,7 @@ async def test_the_traps_work(trapped: Trapped, watching: SQL) -> None:
 async def test_migrations_roles_and_commands_use_nobody_elses_objects(
     trapped: Trapped, watching: SQL, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Point 3, as the operator's superuser."""
+    """As the operator's superuser."""
     cli = CommandLine(trapped.url, tmp_path_factory.mktemp("cli"))
     await make_job(watching, JobStatus.FAILED, tags=["t"])
     await make_job(watching, JobStatus.PENDING)
@@ -164,8 +171,7 @@ async def test_migrations_roles_and_commands_use_nobody_elses_objects(
     tool = await asyncpg.connect(trapped.url)
     for script in printed:
         await tool.execute("RESET search_path")
-        for part in _parts(script.out):
-            await tool.execute(part)
+        await tool.execute(script.out)
     await tool.close()
     await Migrator(trapped.settings).down(0)
 
@@ -173,12 +179,8 @@ async def test_migrations_roles_and_commands_use_nobody_elses_objects(
 
 
 async def test_workers_and_clients_use_nobody_elses_objects(trapped: Trapped, watching: SQL) -> None:
-    """Point 3, as the roles that workers and clients are given, and as the tables' owner in their functions."""
-    cli_free = replace(trapped.settings, patience=trapped.settings.patience)
-    from jobplane.store.database import Database  # noqa: PLC0415
-    from jobplane.store.history import HistoryStore  # noqa: PLC0415
-
-    owner = Database(cli_free)
+    """As the roles that workers and clients are given, and as the tables' owner in their functions."""
+    owner = Database(trapped.settings)
     await HistoryStore(owner).on()
     await owner.close()
     queue = JobQueue(settings=trapped.settings_of("api"))
@@ -198,10 +200,13 @@ async def test_workers_and_clients_use_nobody_elses_objects(trapped: Trapped, wa
 
     old = await make_job(watching, JobStatus.COMPLETED)
     await watching.execute(
-        "UPDATE control_plane.jobs SET scheduled_at = '2020-01-01', completed_at = '2020-01-01' WHERE id = $1", old
+        "UPDATE control_plane.jobs SET scheduled_at = '2020-01-01', completed_at = '2020-01-01' WHERE id = $1",
+        old,
     )
     await make_job(watching, JobStatus.RUNNING, type="other", attempts=1)
-    await watching.execute("UPDATE control_plane.jobs SET lease_expires_at = '2020-01-01' WHERE type = 'other'")
+    await watching.execute(
+        "UPDATE control_plane.jobs SET lease_expires_at = '2020-01-01' WHERE type = 'other'"
+    )
     made = [await work.enqueue(what) for what in ("", "retry", "snooze", "fail")]
     made.append(await work.with_options(unique_key="k", tags=["t"]).enqueue())
     assert (await work.with_options(unique_key="k").enqueue()).existing
@@ -238,17 +243,26 @@ async def test_workers_and_clients_use_nobody_elses_objects(trapped: Trapped, wa
 async def test_on_a_callers_connection_its_search_path_is_not_asked(
     trapped: Trapped, watching: SQL, kind: str
 ) -> None:
-    """Point 3: a session of a caller's is not ours to set up, so the statements name what they use."""
+    """A session of a caller's is not ours to set up, so the statements name what they use."""
     settings = replace(trapped.settings, row_security=True)
     jobs = [new_job("work", {"n": 1}), new_job("work", {}, {"unique_key": "k", "tags": ["t"], "delay": 1})]
     keyed = new_job("work", {}, {"idempotency_key": "i", "priority": 3})
 
     if kind in ASYNC:
         for tenant in (None, "acme"):
-            async with ASYNC[kind](trapped.url) as caller, JobQueue(settings=settings, tenant=tenant) as queue:
+            async with (
+                ASYNC[kind](trapped.url) as caller,
+                JobQueue(settings=settings, tenant=tenant) as queue,
+            ):
                 for job in (*jobs, keyed):
-                    made = await queue.enqueue_new(_of(job, tenant), connection=caller.connection, notify=True)
-                    assert (await queue.enqueue_new(replace(_of(job, tenant), id=made.id), connection=caller.connection)).existing
+                    made = await queue.enqueue_new(
+                        _of(job, tenant), connection=caller.connection, notify=True
+                    )
+                    assert (
+                        await queue.enqueue_new(
+                            replace_struct(_of(job, tenant), id=made.id), connection=caller.connection
+                        )
+                    ).existing
                     assert await queue.get_job(made.id, connection=caller.connection) is not None
                 many = [new_job("work", {}, {"tags": ["t"]}) for _ in range(3)]
                 assert await queue.enqueue_many(many, connection=caller.connection, notify=True) == 3
@@ -257,3 +271,53 @@ async def test_on_a_callers_connection_its_search_path_is_not_asked(
         await asyncio.to_thread(_enqueue_with_a_synchronous_caller, trapped, kind, [*jobs, keyed])
 
     assert await caught(watching) == []
+
+
+async def _administer(server_url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(server_url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _of(job: NewJob, tenant: str | None) -> NewJob:
+    return replace_struct(job, id=new_job_id(), tenant=tenant)
+
+
+def _use_the_synchronous_client(trapped: Trapped) -> None:
+    with SyncJobQueue(settings=trapped.settings_of("api")) as queue:
+        first = queue.enqueue("work", {}, unique_key="of the synchronous client", delay=60)
+        assert queue.enqueue("work", {}, unique_key="of the synchronous client").existing
+        queue.enqueue_many(new_job("work", {}) for _ in range(3))
+        assert queue.get_job(first.id) is not None
+        queue.cancel(first.id)
+        queue.retry(first.id, extra_attempts=1)
+        queue.list_jobs(tag="t", status="completed")
+        queue.list_queues()
+        queue.list_unclaimable()
+        queue.count_jobs()
+
+
+def _enqueue_with_a_synchronous_caller(trapped: Trapped, kind: str, jobs: list[NewJob]) -> None:
+    settings = replace(trapped.settings, row_security=True)
+    for tenant in (None, "acme"):
+        with SYNC[kind](trapped.url) as caller, SyncJobQueue(settings=settings, tenant=tenant) as queue:
+            for job in jobs:
+                made = queue.enqueue_new(_of(job, tenant), connection=caller.connection, notify=True)
+                again = replace_struct(_of(job, tenant), id=made.id)
+                assert queue.enqueue_new(again, connection=caller.connection).existing
+            caller.commit()
+
+
+async def _all_maintained(watching: SQL, old: UUID) -> bool:
+    """The workers' duties have come to it: the old job is pruned, the dead worker's job taken back, a tick made."""
+    return bool(
+        await watching.fetchval(
+            "SELECT NOT EXISTS (SELECT FROM control_plane.jobs WHERE id = $1) "
+            "AND NOT EXISTS (SELECT FROM control_plane.jobs WHERE type = 'other' AND status = 'running') "
+            "AND EXISTS (SELECT FROM control_plane.schedule_ticks)",
+            old,
+        )
+    )

@@ -107,6 +107,13 @@ BEGIN
     END LOOP;
 END $make$
 """
+_COLUMNS: Final = """
+SELECT string_agg(quote_ident(a.attname), ', ')
+FROM pg_attribute AS a
+JOIN pg_type AS t ON t.oid = a.atttypid
+WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND t.typtype <> 'p'
+"""
+"""A view may not have columns of pseudo-types."""
 _NAMED: Final = (
     "CREATE FUNCTION evil.make_interval(secs pg_catalog.float8) RETURNS pg_catalog.interval LANGUAGE plpgsql "
     "SET search_path = pg_catalog AS $f$ BEGIN PERFORM evil.note('make_interval'); RETURN interval '1 s'; END $f$"
@@ -134,8 +141,9 @@ async def set_traps(sql: SQL) -> None:
     await sql.execute(_FUNCTIONS.replace("$types", types).replace("$names", _array(sorted(called()))))
     await sql.execute(_NAMED)
     for relation in CATALOGUE:
+        columns = await sql.fetchval(_COLUMNS, f"pg_catalog.{relation}")
         await sql.execute(
-            f"CREATE VIEW evil.{relation} AS SELECT r.* FROM pg_catalog.{relation} AS r WHERE evil.note('{relation}')"
+            f"CREATE VIEW evil.{relation} AS SELECT {columns} FROM pg_catalog.{relation} WHERE evil.note('{relation}')"
         )
         await sql.execute(f"GRANT SELECT ON evil.{relation} TO PUBLIC")
     for name in ("text", "uuid", "jsonb", "float8", "timestamptz", "regclass", "oid", "name"):

@@ -17,6 +17,8 @@ from tests.factories import SQL
 
 PATH: Final = "evil, pg_catalog, public"
 """The worst case: in front even of pg_catalog, where also an exact match of PostgreSQL's own is not found."""
+BEHIND_THE_CATALOGUE: Final = "evil, public"
+"""The usual case: what has no exact match in pg_catalog is looked for here."""
 OPERATORS: Final = (
     "=", "<>", "<", ">", "<=", ">=", "+", "-", "*", "/", "%", "||", "->", "->>", "?", "@>", "&&", "~", "!~", "~~", "!~~",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.faults import mistakes, mistakes_of_processes, mistakes_of_workers
+from tests.faults import mistakes, mistakes_of_processes, mistakes_of_sessions, mistakes_of_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,13 @@ _ALL: Final = (
         "jobplane before migration 015",
         mistakes.fence_starts_again,
         "test_reborn.py::test_f35_a_claim_of_an_ids_first_life_does_not_end_that_of_its_second",
+    ),
+    Bug(
+        23,
+        "sessions take the database's isolation level",
+        "jobplane, before its first release",
+        mistakes_of_sessions.sessions_take_the_databases_isolation,
+        "test_isolation.py::test_a_limit_holds_whatever_the_databases_isolation_level_is",
     ),
 )
 BUGS: Final = {str(bug.number): bug for bug in _ALL}

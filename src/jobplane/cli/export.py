@@ -80,7 +80,10 @@ def script(schema: str, to: int, *, down: bool) -> str:
     else:
         chosen = [step for step in steps if step.version <= to]
         parts = [_part(step, step.up, step.log, online=step.online) for step in chosen]
-    heading = "-- For psql -v ON_ERROR_STOP=1 -f. Steps without BEGIN must stay outside of a transaction.\n"
+    heading = (
+        "-- For psql -v ON_ERROR_STOP=1 -f. Steps without BEGIN must stay outside of a transaction.\n"
+        "SET search_path = pg_catalog, pg_temp;\n"
+    )
     return "\n".join([heading, *parts])
 
 

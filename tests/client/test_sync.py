@@ -22,7 +22,8 @@ from jobplane import (
     SyncJobQueue,
 )
 from jobplane.settings import resolve
-from jobplane.store.sync import SyncDatabase, conninfo_of
+from jobplane.store.conninfo import conninfo_of
+from jobplane.store.sync import SyncDatabase
 from tests.factories import SQL, count_jobs, make_job, row_of
 from tests.support import until
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from jobplane.history.record import Transition
@@ -14,6 +15,7 @@ GIVES_BACK: Final = frozenset({"snooze", "release"})
 """Verbs that take the attempt back from the count."""
 REPEATS: Final = frozenset({"reschedule", "snooze", "retry"})
 """Verbs after which another execution is wanted."""
+_SESSION: Final = re.compile(r"jobplane (?:worker|heartbeat) (\d+-[0-9a-f]+)")
 _STATUS_STAYS: Final = {
     "renew": JobStatus.RUNNING,
     "progress": JobStatus.RUNNING,
@@ -63,3 +65,9 @@ def changes_of_attempts(was: int, now: Transition) -> tuple[int, ...]:
         # Its worker died while it waited to run alone: its last attempt had not begun (decisions/0026).
         return (-1,)
     return (0,)
+
+
+def may_be_session_of(worker_id: str, actor: str) -> bool:
+    """Whether a session of this name may be the worker's. Poolers may hide the name; then there is nothing to compare."""
+    session = _SESSION.match(actor)
+    return session is None or session[1] == "-".join(worker_id.split("-")[-2:])

@@ -5,13 +5,11 @@ One look at each transition, and one small state for each job, however long the 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
-from jobplane.history.legal import REPEATS, changes_of_attempts, is_legal, is_of_the_holder
+from jobplane.history.legal import REPEATS, changes_of_attempts, is_legal, is_of_the_holder, may_be_session_of
 from jobplane.history.record import Profile, Transition
 from jobplane.history.violations import (
     BrokenChain,
@@ -31,8 +29,6 @@ from jobplane.history.violations import (
     Violation,
 )
 from jobplane.job import TERMINAL, JobStatus
-
-_SESSION: Final = re.compile(r"jobplane (?:worker|heartbeat) (\d+-[0-9a-f]+)")
 
 
 @dataclass(slots=True)
@@ -189,9 +185,7 @@ class Lives:
     def _check_holder(self, now: Transition, holder: str | None) -> None:
         if not is_of_the_holder(now):
             return
-        session = _SESSION.match(now.actor)
-        # Poolers may hide the name of a connection; then there is nothing to compare.
-        if session is not None and holder is not None and session[1] != _session_of(holder):
+        if holder is not None and not may_be_session_of(holder, now.actor):
             self._add(
                 StaleWrite,
                 now,
@@ -289,10 +283,6 @@ class Lives:
 
     def _add(self, kind: type[Violation], now: Transition, says: str) -> None:
         self.violations.append(kind(now.job_id, f"job {now.job_id} {says}"))
-
-
-def _session_of(worker_id: str) -> str:
-    return "-".join(worker_id.split("-")[-2:])
 
 
 def _told(now: Transition) -> str:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import timedelta
 from typing import Final
 
 from jobplane.context import current_job_id
@@ -48,9 +47,8 @@ from jobplane.events import (
     WorkerStopped,
     WorkerStopping,
 )
-from jobplane.failure import ErrorReport, report_of
-from jobplane.job import Claim
-from jobplane.outcome import Cancelled, Completed, Failed, Lost, Outcome, Released, Rescheduled, Snoozed
+from jobplane.failure import report_of
+from jobplane.observability.records import about, summary_of
 
 logger: Final = logging.getLogger("jobplane.worker")
 REPEAT_AFTER: Final = 30.0
@@ -104,8 +102,8 @@ class LogSubscriber:
 
     def _job_finished(self, event: JobFinished) -> None:
         claim, milliseconds = event.claim, event.seconds * 1000
-        outcome, delay, error = _told(event.outcome)
-        facts = _about(claim, "JobFinished")
+        outcome, delay, error = summary_of(event.outcome)
+        facts = about(claim, "JobFinished")
         facts.update(outcome=outcome, queue=claim.queue, duration_ms=round(milliseconds, 3))
         again = cause = ""
         if delay is not None:
@@ -137,7 +135,7 @@ class LogSubscriber:
             claim.id,
             claim.attempt,
             claim.max_attempts,
-            extra=_about(claim, "JobStarted"),
+            extra=about(claim, "JobStarted"),
         )
 
     def _jobs_claimed(self, event: JobsClaimed) -> None:
@@ -158,7 +156,7 @@ class LogSubscriber:
             claim.type,
             claim.id,
             event.reason,
-            extra=_about(claim, "JobLost"),
+            extra=about(claim, "JobLost"),
         )
 
     def _job_set_apart(self, event: JobSetApart) -> None:
@@ -168,7 +166,7 @@ class LogSubscriber:
             claim.type,
             claim.id,
             claim.crashes,
-            extra=_about(claim, "JobSetApart"),
+            extra=about(claim, "JobSetApart"),
         )
 
     def _result_not_stored(self, event: ResultNotStored) -> None:
@@ -178,12 +176,12 @@ class LogSubscriber:
             claim.type,
             claim.id,
             event.reason,
-            extra=_about(claim, "ResultNotStored"),
+            extra=about(claim, "ResultNotStored"),
         )
 
     def _retry_policy_failed(self, event: RetryPolicyFailed) -> None:
         claim, error = event.claim, report_of(event.error)
-        facts = _about(claim, "RetryPolicyFailed")
+        facts = about(claim, "RetryPolicyFailed")
         where = error.frames[-1] if error.frames else ""
         facts.update(error_type=error.type, error_at=where)
         # An answer that is no delay was refused by us, in words of ours; what a policy raises may hold anything.
@@ -290,26 +288,3 @@ class LogSubscriber:
         logger.info(
             "%s works again", event.service, extra={"event": "DatabaseRecovered", "service": event.service}
         )
-
-
-def _about(claim: Claim, event: str) -> dict[str, str | int | float]:
-    return {"event": event, "job_id": str(claim.id), "job_type": claim.type, "attempt": claim.attempt}
-
-
-def _told(outcome: Outcome) -> tuple[str, timedelta | None, ErrorReport | None]:
-    """The outcome in one word that stays the same, when the job runs again, and what went wrong."""
-    match outcome:
-        case Completed():
-            return "completed", None, None
-        case Failed(error=error):
-            return "failed", None, error
-        case Rescheduled(error=error, delay=delay):
-            return "rescheduled", delay, error
-        case Snoozed(delay=delay):
-            return "snoozed", delay, None
-        case Cancelled():
-            return "cancelled", None, None
-        case Released():
-            return "released", None, None
-        case Lost():
-            return "lost", None, None

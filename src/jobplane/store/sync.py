@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from jobplane import forking
 from jobplane.errors import ConfigurationError, ForkedProcessError
 from jobplane.job import NewJob
-from jobplane.redaction import masked
 from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, channel, load
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
@@ -30,6 +29,8 @@ try:
     import psycopg.sql
     import psycopg_pool
     from psycopg.rows import dict_row
+
+    from jobplane.store.conninfo import conninfo_of
 except ImportError as missing:
     _missing: ImportError | None = missing
 else:
@@ -280,34 +281,3 @@ class _Warnings(threading.local):
     """What the server said of the commits of one thread."""
 
     last: str | None = None
-
-
-def conninfo_of(settings: DatabaseSettings) -> str:
-    """The settings as libpq reads them."""
-    if settings.url is not None:
-        if not _is_readable(settings.url):
-            raise ConfigurationError(
-                f"the database URL {masked(settings.url)} cannot be read: write it as "
-                "postgresql://user:password@host:5432/name, with special characters in user and password percent-encoded"
-            )
-        return settings.url
-    return psycopg.conninfo.make_conninfo(
-        host=settings.host,
-        port=settings.port,
-        dbname=settings.name,
-        user=settings.user,
-        password=settings.password,
-        sslmode=settings.ssl,
-    )
-
-
-def _is_readable(url: str) -> bool:
-    # What libpq refuses it quotes, and what it takes for a host may be a part of the password: both in its log, too.
-    try:
-        parts = psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        return False
-    return not any(
-        "@" in str(parts.get(name, "")) or any(map(str.isspace, str(parts.get(name, ""))))
-        for name in ("host", "port", "dbname", "user")
-    )

@@ -11,7 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.faults import mistakes, mistakes_of_processes, mistakes_of_sessions, mistakes_of_workers
+from tests.faults import (
+    mistakes,
+    mistakes_of_clients,
+    mistakes_of_processes,
+    mistakes_of_sessions,
+    mistakes_of_workers,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,20 @@ _ALL: Final = (
         "jobplane, before its first release",
         mistakes_of_sessions.sessions_take_the_databases_isolation,
         "test_isolation.py::test_a_limit_holds_whatever_the_databases_isolation_level_is",
+    ),
+    Bug(
+        18,
+        "arguments that come out changed are taken",
+        "jobplane, before its first release",
+        mistakes_of_clients.arguments_are_not_compared,
+        "test_lost_answers.py::test_a_value_that_would_arrive_as_another_is_refused",
+    ),
+    Bug(
+        19,
+        "a change is sent again after a lost answer",
+        "jobplane, before its first release",
+        mistakes_of_clients.changes_are_sent_again,
+        "test_lost_answers.py::test_a_retry_whose_answer_is_lost_is_done_once",
     ),
 )
 BUGS: Final = {str(bug.number): bug for bug in _ALL}

@@ -1,4 +1,4 @@
-"""Point 10: a write whose answer was lost is done once, and its caller is told what became of it or that nobody knows.
+"""I1, I2: a write whose answer was lost is done once, and its caller is told what became of it or that nobody knows.
 
 The proxy lets the server run a statement and commit it, and resets the connection instead of passing the answer on.
 """

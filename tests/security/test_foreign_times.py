@@ -42,7 +42,7 @@ READING: Final = (
 async def test_every_command_and_both_clients_read_any_time_in_any_column(
     cli: CommandLine, queue: JobQueue, settings: DatabaseSettings, sql: SQL, time: str
 ) -> None:
-    """Point 2: such a row made `jobplane verify` end with a traceback."""
+    """Such a row made `jobplane verify` end with a traceback."""
     await cli.run("history", "on")
     jobs = [await make_job(sql, status) for status in JobStatus]
     await sql.execute("""

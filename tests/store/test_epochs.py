@@ -65,7 +65,7 @@ async def claim(store: Store, worker: str = "w", limit: int = 10) -> list[Claim]
 async def test_no_outcome_of_an_earlier_life_ends_the_claim_of_a_later_one(
     queue: JobQueue, store: Store, sql: SQL, gone: Gone, back: Back
 ) -> None:
-    """Point 11: a worker that was cut off reports long after its job was ended by another, deleted, and made anew."""
+    """I5: a worker that was cut off reports long after its job was ended by another, deleted, and made anew."""
     job_id = uuid4()
     await back(queue, sql, job_id)
     (old,) = await claim(store, "cut-off")

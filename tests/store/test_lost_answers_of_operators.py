@@ -1,4 +1,4 @@
-"""Point 10 for operators' commands: an answer that was lost is called that, and the same once more does what is missing."""
+"""Operators' commands: an answer that was lost is called that, and the same once more does what is missing."""
 
 from __future__ import annotations
 

@@ -220,10 +220,9 @@ async def test_the_synchronous_client_names_a_url_that_cannot_be_read_without_it
         with SyncJobQueue("mysql://me:canary@h/db") as queue:
             queue.get_job(new_job_id())
 
-    with pytest.raises(
-        ConfigurationError, match=r"database URL mysql://me:\*\*\*@h/db cannot be read"
-    ) as caught:
+    with pytest.raises(ConfigurationError, match=r"database URL \(not shown: .*\) cannot be read") as caught:
         await asyncio.wait_for(asyncio.to_thread(use), 10)
+    assert "canary" not in str(caught.value)
     assert caught.value.__cause__ is None
 
 

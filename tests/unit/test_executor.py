@@ -68,7 +68,7 @@ class Explosive(Mapping[str, int]):
     ids=["object", "range", "shared text", "shared lists", "raises", "shared bytes", "nan"],
 )
 async def test_a_result_that_cannot_be_stored_does_not_fail_finished_work(value: object, says: str) -> None:
-    """Point 9: the effects stand, and another run would not make it storable. Nothing of the size that it pretends to
+    """The effects stand, and another run would not make it storable. Nothing of the size that it pretends to
     have is made of it.
     """
     bench = Bench(returning(value))

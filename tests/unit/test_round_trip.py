@@ -486,7 +486,7 @@ def test_what_is_taken_comes_out_equal(annotation: object, value: object) -> Non
 
 
 def test_a_secret_arrives_in_plain_and_a_refusal_does_not_show_it() -> None:
-    """Point 9: a handler that is given asterisks for a password."""
+    """Otherwise the handler is given asterisks for a password."""
     back = travelled(Account, Account(user="ann", password="correct horse"))  # type: ignore[arg-type]
     assert isinstance(back, Account)
     assert back.password.get_secret_value() == "correct horse"
@@ -752,7 +752,7 @@ def test_an_instance_of_a_subclass_is_stored_as_the_plain_value(
     plain: object,
     own: bool,  # noqa: FBT001
 ) -> None:
-    """Point 9: safe strings of templates, numpy's floats, pendulum's times. Annotated itself, the subclass comes back."""
+    """Safe strings of templates, numpy's floats, pendulum's times. Annotated itself, the subclass comes back."""
     back = travelled(type(value) if own else type(plain), value)
 
     assert back == plain

@@ -234,7 +234,7 @@ async def test_retry_on_the_last_attempt_is_failure(
 async def test_a_result_that_cannot_be_stored_completes_the_job_marked_and_says_why(
     queue: JobQueue, make_worker: Callable[..., Worker], sql: SQL, value: object, said: str | None
 ) -> None:
-    """Point 9: the work is done."""
+    """The work is done, and its job says so."""
     runs = 0
 
     @queue.task(max_attempts=3, retry=Fixed(timedelta(0)))
@@ -334,7 +334,7 @@ async def test_a_result_is_encoded_like_an_argument(
     stored: object,
     threaded: bool,  # noqa: FBT001
 ) -> None:
-    """Point 9: models as results."""
+    """A model as a result is stored as its own JSON."""
 
     @queue.task(name="threaded")
     def in_a_thread() -> object:

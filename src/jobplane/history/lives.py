@@ -144,6 +144,8 @@ class Lives:
             self._add(TerminalLeft, now, f"had {before}, and became {after} by {now.verb} (rev {now.rev})")
         elif not is_legal(now):
             self._add(IllegalTransition, now, f"rev {now.rev}: {_told(now)}")
+        elif now.verb == "enqueue" and now.epoch != 0:
+            self._add(BrokenFence, now, f"began under epoch {now.epoch} (rev {now.rev}), before any claim")
 
     def _check_ends(self, life: Life, now: Transition) -> None:
         if now.verb == "claim" and life.cancelled_unstarted:

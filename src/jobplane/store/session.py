@@ -46,7 +46,7 @@ class Session:
     @property
     def for_session(self) -> str:
         """The SQL that sets up a session of our own."""
-        return self._sql("false")
+        return self._sql("SET", "false")
 
     @property
     def for_transaction(self) -> str:
@@ -56,10 +56,12 @@ class Session:
     @property
     def for_snapshot(self) -> str:
         """The same for a transaction that chose its isolation level itself."""
-        return self._sql("true")
+        return self._sql("SET LOCAL", "true")
 
-    def _sql(self, is_local: str) -> str:
-        return load("session/set").written_out(
+    def _sql(self, verb: str, is_local: str) -> str:
+        # A server's timeout of a millisecond would end the set-up itself, which reads tables; this alone reads none.
+        unhurried = f"{verb} statement_timeout = 0; " if self.settings.get("statement_timeout") == "0" else ""
+        return unhurried + load("session/set").written_out(
             {
                 "is_local": is_local,
                 "names": list(self.settings),

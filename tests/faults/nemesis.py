@@ -14,12 +14,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 from jobplane.embedded import EmbeddedServer
+from tests.faults.mischief import NARROW, Mischief
 from tests.faults.proxy import End, FaultProxy, Weather
 from tests.faults.restarts import WAYS, restart
-from tests.faults.run import PROFILE, FaultRun
+from tests.faults.run import PROFILE, SLOTS, FaultRun
+from tests.faults.skewed import CLOCKS, skewed
 from tests.support import WorkerProcess
 
 
@@ -29,7 +32,7 @@ class Fault(StrEnum):
     KILL = "kill"
     """SIGKILL for a worker, which is replaced."""
     STOP = "stop"
-    """SIGTERM for a worker, which is replaced."""
+    """SIGTERM for a worker, which is replaced; half of them while its clock jumps and the network passes nothing."""
     FREEZE = "freeze"
     """SIGSTOP for a worker, for longer than its lease."""
     TERMINATE = "terminate"
@@ -42,6 +45,18 @@ class Fault(StrEnum):
     """The network passes nothing, or nothing in one direction, for a while."""
     SLOW = "slow"
     """The network is slow for a while."""
+    JUMP = "jump"
+    """The wall clock of a worker jumps."""
+    WORDS = "words"
+    """A stranger speaks on the channel."""
+    LEVEL = "level"
+    """The database gets another isolation level."""
+    FORK = "fork"
+    """A client's process forks."""
+    REBIRTH = "rebirth"
+    """Ids come back after their jobs were pruned."""
+    LOSE = "lose"
+    """A write of a client loses its answer."""
 
 
 WEIGHTS: Final[Mapping[Fault, int]] = {
@@ -53,9 +68,17 @@ WEIGHTS: Final[Mapping[Fault, int]] = {
     Fault.CUT: 3,
     Fault.HOLE: 2,
     Fault.SLOW: 2,
+    Fault.JUMP: 2,
+    Fault.WORDS: 2,
+    Fault.LEVEL: 2,
+    Fault.FORK: 2,
+    Fault.REBIRTH: 2,
+    Fault.LOSE: 3,
 }
 
-OUTAGES: Final = frozenset({Fault.RESTART, Fault.CUT, Fault.HOLE, Fault.SLOW, Fault.TERMINATE})
+OUTAGES: Final = frozenset(
+    {Fault.RESTART, Fault.CUT, Fault.HOLE, Fault.SLOW, Fault.TERMINATE, Fault.STOP, Fault.LEVEL}
+)
 """What keeps all workers from the server."""
 RETRY: Final = 2.0
 """Seconds that may pass before a worker's services try again."""
@@ -99,12 +122,23 @@ class Nemesis:
         run: whose workers are disturbed; there must be at least two.
         server: is restarted.
         proxy: the way of the workers to it.
+        mischief: of others, who do not touch the workers.
     """
 
-    def __init__(self, run: FaultRun, server: EmbeddedServer, proxy: FaultProxy) -> None:
+    def __init__(self, run: FaultRun, server: EmbeddedServer, proxy: FaultProxy, mischief: Mischief) -> None:
         self._run = run
         self._server = server
         self._proxy = proxy
+        self._numbers = iter(range(1_000_000))
+        self._clocks: dict[int, Path] = {}
+        """By the process id of a worker: the file that says how wrong its wall clock is."""
+        others = {
+            Fault.WORDS: mischief.words,
+            Fault.LEVEL: mischief.level,
+            Fault.FORK: mischief.fork,
+            Fault.REBIRTH: mischief.rebirth,
+            Fault.LOSE: mischief.lose,
+        }
         self._acts: Mapping[Fault, Callable[[Planned], Awaitable[None]]] = {
             Fault.KILL: self._kill,
             Fault.STOP: self._stop,
@@ -114,6 +148,8 @@ class Nemesis:
             Fault.CUT: self._cut,
             Fault.HOLE: self._hole,
             Fault.SLOW: self._slow,
+            Fault.JUMP: self._jump,
+            **{fault: _of(act) for fault, act in others.items()},
         }
         self.done: Counter[str] = Counter()
         self._outages: list[tuple[float, float]] = []
@@ -142,8 +178,13 @@ class Nemesis:
         return longest
 
     def spawn(self) -> None:
-        """One more worker."""
-        self._run.spawn(url=self._proxy.url)
+        """One more worker, with a wall clock of its own."""
+        clock = self._run.folder / f"clock-{next(self._numbers)}"
+        clock.write_text("+0\n")
+        worker = self._run.spawn(
+            url=self._proxy.url, JOBPLANE_QUEUES=f"default:{SLOTS},{NARROW}:{SLOTS}", **skewed(clock)
+        )
+        self._clocks[worker.pid] = clock
 
     def _someone(self, planned: Planned) -> WorkerProcess:
         return planned.draw.choice(self._run.workers)
@@ -153,8 +194,19 @@ class Nemesis:
         self.spawn()
 
     async def _stop(self, planned: Planned) -> None:
-        await self._run.stop(self._someone(planned))
+        worker = self._someone(planned)
+        if planned.draw.random() < 0.5:
+            await self._run.stop(worker)
+        else:
+            self._set_clock(worker, planned.draw)
+            await asyncio.gather(self._hole(planned), self._run.stop(worker))
         self.spawn()
+
+    async def _jump(self, planned: Planned) -> None:
+        self._set_clock(self._someone(planned), planned.draw)
+
+    def _set_clock(self, worker: WorkerProcess, chance: random.Random) -> None:
+        self._clocks[worker.pid].write_text(f"{chance.choice(CLOCKS)}\n")
 
     async def _freeze(self, planned: Planned) -> None:
         worker = self._someone(planned)
@@ -189,6 +241,13 @@ class Nemesis:
         self._proxy.change(Weather(latency=0.02, jitter=0.02, rate=50_000))
         await asyncio.sleep(planned.seconds)
         self._proxy.heal()
+
+
+def _of(act: Callable[[random.Random, float], Awaitable[None]]) -> Callable[[Planned], Awaitable[None]]:
+    async def acts(planned: Planned) -> None:
+        await act(planned.draw, planned.seconds)
+
+    return acts
 
 
 def told(planned: list[Planned]) -> str:

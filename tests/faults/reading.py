@@ -36,11 +36,16 @@ async def read_history(
 
 
 async def _ticks(url: str) -> tuple[Tick, ...]:
-    # By the jobs, not by the rows of schedule_ticks: their key would hide what it is there to prevent.
+    # By the jobs, not by the rows of schedule_ticks: their key would hide what it is there to prevent. Only of jobs that
+    # were pruned is nothing else left.
     connection = await asyncpg.connect(url)
     jobs = await connection.fetch("SELECT id, tags FROM control_plane.jobs WHERE tags[1] LIKE 'schedule:%'")
+    pruned = await connection.fetch(
+        "SELECT schedule, tick, job_id FROM control_plane.schedule_ticks AS t WHERE job_id IS NOT NULL "
+        "AND NOT EXISTS (SELECT FROM control_plane.jobs AS j WHERE j.id = t.job_id)"
+    )
     await connection.close()
-    return tuple(
+    kept = (
         Tick(
             schedule=job["tags"][0].removeprefix("schedule:"),
             tick=datetime.fromisoformat(job["tags"][1].removeprefix("tick:")),
@@ -48,6 +53,8 @@ async def _ticks(url: str) -> tuple[Tick, ...]:
         )
         for job in jobs
     )
+    gone = (Tick(schedule=row["schedule"], tick=row["tick"], job_id=as_uuid(row["job_id"])) for row in pruned)
+    return (*kept, *gone)
 
 
 def _seconds(schedule: str, ticks: Sequence[Tick]) -> frozenset[datetime]:

@@ -18,6 +18,7 @@ from jobplane.store.migrator import Migrator
 from tests.faults.clusters import test_programs
 from tests.faults.programs import LIBFAKETIME, need
 from tests.faults.run import SLOTS, FaultRun
+from tests.faults.skewed import skewed
 from tests.support import WorkerProcess, until
 
 SKEWS: Final = ("+1h", "-1h", "+1d")
@@ -25,14 +26,8 @@ STEP_BACK: Final = "-10m"
 
 
 def spawn_in(run: FaultRun, offset: Path) -> WorkerProcess:
-    """A worker whose wall clock is off by what a file says, at any moment; its monotonic clock is right."""
-    return run.spawn(
-        LD_PRELOAD=need(LIBFAKETIME),
-        FAKETIME_TIMESTAMP_FILE=str(offset),
-        FAKETIME_CACHE_DURATION="1",  # without, each look at a clock would read the file
-        FAKETIME_DONT_FAKE_MONOTONIC="1",
-        DONT_FAKE_MONOTONIC="1",
-    )
+    """A worker whose wall clock is off by what a file says, at any moment."""
+    return run.spawn(**skewed(offset))
 
 
 async def test_f12_workers_whose_clocks_are_wrong(fault_run: FaultRun) -> None:

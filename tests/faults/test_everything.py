@@ -1,4 +1,4 @@
-"""Everything at once (F1 to F8 in one run): a schedule of all faults, drawn from the seed, under steady load. All promises hold."""
+"""Everything at once (F1 to F8, F12 and F35 in one run): a schedule of all faults, drawn from the seed, under steady load. All promises hold."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from tests.faults.load import Load
+from tests.faults.mischief import Mischief
 from tests.faults.nemesis import Fault, Nemesis, schedule, told
 from tests.faults.proxy import FaultProxy
 from tests.faults.restarts import migrate, mortal_server
@@ -29,15 +30,20 @@ def test_a_seed_says_which_faults_come_when() -> None:
 
 
 async def test_everything_at_once(start_run: Callable[[str, str], FaultRun]) -> None:
-    """Kills, stops, zombies, terminated backends, restarts, cuts, holes and slowness, one or two seconds apart."""
+    """Kills, stops, zombies, terminated backends, restarts, cuts, holes and slowness, clocks that jump, words of strangers,
+    forks, lost answers, ids that come back and other isolation levels, one or two seconds apart.
+    """
     with mortal_server() as server:
         await migrate(server.url())
         async with (
             start_run("everything_at_once", server.url()) as run,
             FaultProxy(server.url(), run.random) as proxy,
+            FaultProxy(server.url(), run.random) as way_of_others,
         ):
-            nemesis = Nemesis(run, server, proxy)
-            planned = schedule(run.random, 1200 if run.long else 40)
+            mischief = Mischief(run, way_of_others)
+            await mischief.begin()
+            nemesis = Nemesis(run, server, proxy, mischief)
+            planned = schedule(run.random, 1200 if run.long else 60)
             run.journal.write(event="schedule", says=told(planned))
             for _ in range(WORKERS):
                 nemesis.spawn()
@@ -48,9 +54,11 @@ async def test_everything_at_once(start_run: Callable[[str, str], FaultRun]) -> 
             run.allowance = timedelta(seconds=nemesis.longest_outage)
             await run.fetch("UPDATE control_plane.schedules SET paused_at = now()")
             await run.settle(30)
+            await mischief.ended()
             figures = await run.verdict(
                 longest_outage=f"{nemesis.longest_outage:.1f} s",
                 faults=", ".join(f"{times} {fault}" for fault, times in sorted(nemesis.done.items())),
             )
+    assert not mischief.found, f"seed {run.seed}: {mischief.found}"
     assert figures.completions >= load.enqueued
     assert figures.extra_executions <= len(planned) * WORKERS * SLOTS

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 
 from jobplane import DatabaseSettings, SyncJobQueue
+from tests.faults.mischief import answer, live
 from tests.faults.run import FaultRun
 from tests.forks import Child
 
@@ -37,47 +38,20 @@ def _disturb(run: FaultRun) -> list[str]:
     )
     over = threading.Event()
     with SyncJobQueue(settings=limits) as queue, ThreadPoolExecutor(1) as pool:
-        _live(run, queue, "parent", 1)
+        live(run, queue, "parent", 1)
 
         def load() -> list[str]:
             wrong, number = [], 0
             while not over.is_set():
                 number += 1
-                wrong += _live(run, queue, f"parent {number}", 1)
+                wrong += live(run, queue, f"parent {number}", 1)
             return wrong
 
         loading = pool.submit(load)
         try:
-            lives = [partial(_live, run, queue, f"child {number}", EACH) for number in range(CHILDREN)]
+            lives = [partial(live, run, queue, f"child {number}", EACH) for number in range(CHILDREN)]
             children = [Child(life) for life in lives]
-            answers = [_answer(child) for child in children]
+            answers = [answer(child) for child in children]
         finally:
             over.set()
         return [said for answer in (*answers, loading.result()) for said in answer]
-
-
-def _live(run: FaultRun, queue: SyncJobQueue, who: str, count: int) -> list[str]:
-    """Write jobs and read each back; says what was wrong."""
-    wrong = []
-    for index in range(count):
-        key = f"{who} {index}"
-        run.journal.write(event="invoke", op="enqueue", call=key, key=key)
-        try:
-            made = queue.enqueue("work", {"who": key}, idempotency_key=key)
-            job = queue.get_job(made.id)
-        except Exception as error:  # noqa: BLE001 - whatever the answer of another looks like
-            run.journal.write(event="info", op="enqueue", call=key, key=key)
-            wrong.append(f"{key}: {type(error).__name__}")
-            continue
-        run.journal.write(event="ok", op="enqueue", call=key, key=key, job=made.id)
-        if job is None or job.payload != {"who": key}:
-            wrong.append(f"{key}: {'nothing' if job is None else 'the job of another'}")
-    return wrong
-
-
-def _answer(child: Child) -> list[str]:
-    try:
-        answer = child.answer()
-    except AssertionError as error:
-        return [str(error)[-300:]]
-    return [str(said) for said in answer] if isinstance(answer, list) else [repr(answer)]

@@ -6,20 +6,17 @@ A worker that was cut off while an id lived for the first time may report when i
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Final
 
-from jobplane import DatabaseError, WorkerSettings
+from jobplane import DatabaseError
 from tests.faults.hands import BRIEF, hand
 from tests.faults.load import AWAY
+from tests.faults.mischief import FORGET
 from tests.faults.proxy import FaultProxy
 from tests.faults.run import FaultRun
 
 KEYS: Final = 12
 WORKERS: Final = 3
-FORGET: Final = WorkerSettings(
-    keep_completed=timedelta(0), keep_failed=timedelta(0), keep_cancelled=timedelta(0)
-)
 
 
 async def test_f35_a_claim_of_an_ids_first_life_does_not_end_that_of_its_second(fault_run: FaultRun) -> None:

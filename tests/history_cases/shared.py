@@ -92,6 +92,19 @@ def _(script: Script, *, broken: bool) -> History:
     return script.history(limits={"default": 2})
 
 
+@case(OverLimit, "two at once where one may run, beside a queue without a limit")
+def _(script: Script, *, broken: bool) -> History:
+    script.enqueue(1)
+    script.claim(1)
+    for number in (2, 3):
+        script.enqueue(number, queue="narrow")
+    script.claim(2)
+    if not broken:
+        script.end("complete", 2)
+    script.claim(3)
+    return script.history(limits={"narrow": 1})
+
+
 @case(DuplicateTick, "one tick twice")
 def _(script: Script, *, broken: bool) -> History:
     life(script)

@@ -1,4 +1,4 @@
-"""Words on the channel prove nothing: any role that may connect can send them (security 1; I10, I12, I22)."""
+"""Words on the channel prove nothing: any role that may connect can send them (I10, I12, I22)."""
 
 from __future__ import annotations
 

@@ -61,10 +61,14 @@ class Spans:
         key = known.unique_key if now.before in UNFINISHED else None
         _move(self._keys, was, now, key, now.unique_key if now.after in UNFINISHED else None)
         if self.history.limits:
-            place = known.queue if now.before is JobStatus.RUNNING else None
-            _move(self._places, was, now, place, now.queue if now.after is JobStatus.RUNNING else None)
+            place = self._limited(known.queue) if now.before is JobStatus.RUNNING else None
+            next_place = self._limited(now.queue) if now.after is JobStatus.RUNNING else None
+            _move(self._places, was, now, place, next_place)
         if now.queue in self.history.ordered_queues:
             self._take_order(now)
+
+    def _limited(self, queue: str) -> str | None:
+        return queue if queue in self.history.limits else None
 
     def check(self, end: datetime) -> Iterator[Violation]:
         """I14, I15 and I16; `end` is when the rows were read."""

@@ -34,14 +34,16 @@ SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="about running as root")
 
 USER = """
-import sys
+import select, sys
 from pathlib import Path
 from jobplane.embedded import EmbeddedServer
 
 server = EmbeddedServer(Path(sys.argv[1]), fsync=False)
 try:
     print(server.start(), flush=True)
-    sys.stdin.read()
+    # Not one read of stdin: a signal that comes just before it blocks would be noticed only when it ends.
+    while not select.select([sys.stdin], [], [], 0.1)[0]:
+        pass
 except KeyboardInterrupt:
     import psycopg
     with psycopg.connect(server.url()) as connection:

@@ -35,7 +35,17 @@ def _is_readable(url: str) -> bool:
         parts = conninfo_to_dict(url)
     except ProgrammingError:
         return False
-    return not any(
-        "@" in str(parts.get(name, "")) or any(map(str.isspace, str(parts.get(name, ""))))
-        for name in ("host", "port", "dbname", "user")
-    )
+    if any(
+        "@" in part or _has_space(part) for part in (str(parts.get("host", "")), str(parts.get("port", "")))
+    ):
+        return False
+    # In a name an @ or a space is meant where it is percent-encoded (roles such as app@tenant are common).
+    rest = url.partition("://")[2]
+    if not rest:
+        return not any(_has_space(str(parts.get(name, ""))) for name in ("dbname", "user"))
+    path = rest.partition("?")[0].partition("/")[2]
+    return "@" not in path and not _has_space(url)
+
+
+def _has_space(text: str) -> bool:
+    return any(map(str.isspace, text))

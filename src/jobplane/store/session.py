@@ -59,8 +59,9 @@ class Session:
         return self._sql("SET LOCAL", "true")
 
     def _sql(self, verb: str, is_local: str) -> str:
-        # A server's timeout of a millisecond would end the set-up itself, which reads tables; this alone reads none.
-        unhurried = f"{verb} statement_timeout = 0; " if self.settings.get("statement_timeout") == "0" else ""
+        # A server's timeout of some milliseconds would end the set-up itself, which reads tables; this alone reads none.
+        timeout = self.settings.get("statement_timeout")
+        unhurried = "" if timeout is None else f"{verb} statement_timeout = '{timeout}'; "
         return unhurried + load("session/set").written_out(
             {
                 "is_local": is_local,

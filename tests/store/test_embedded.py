@@ -34,10 +34,11 @@ SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="about running as root")
 
 USER = """
-import select, sys
+import select, signal, sys
 from pathlib import Path
 from jobplane.embedded import EmbeddedServer
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 server = EmbeddedServer(Path(sys.argv[1]), fsync=False)
 try:
     print(server.start(), flush=True)

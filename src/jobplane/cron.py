@@ -202,12 +202,13 @@ def _offset(moment: datetime, zone: ZoneInfo) -> timedelta:
 
 
 @lru_cache(maxsize=1024)
-def parse_cron(text: str, timezone: str = "UTC") -> Cron:
+def parse_cron(text: str, timezone: str = "UTC", *, stored: bool = False) -> Cron:
     """An expression, checked. Raises InvalidInputError, which names the field, the value and the limit.
 
     Args:
         text: five fields, a nickname such as @daily, or @every with a number and s, m or h.
         timezone: a name of the IANA database, such as Europe/Berlin.
+        stored: it was accepted once, and goes on to mean what it meant; stricter checks since then do not apply.
     """
     zone = parse_zone(timezone)
     if len(text) > MAX_LENGTH or not text.isascii():
@@ -215,7 +216,7 @@ def parse_cron(text: str, timezone: str = "UTC") -> Cron:
     text = " ".join(text.split())
     if interval := interval_of(text):
         return Cron(text, zone, interval, None, ())
-    fields = fields_of(text)
+    fields = fields_of(text, any_step=stored)
     times = tuple(time(hour, minute) for hour in sorted(fields.hours) for minute in sorted(fields.minutes))
     return Cron(text, zone, 0, fields, times)
 

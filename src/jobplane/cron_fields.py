@@ -75,8 +75,12 @@ def interval_of(text: str) -> int:
     return seconds
 
 
-def fields_of(text: str) -> CronFields:
-    """The five fields, or those that a nickname stands for. Raises InvalidInputError."""
+def fields_of(text: str, *, any_step: bool = False) -> CronFields:
+    """The five fields, or those that a nickname stands for. Raises InvalidInputError.
+
+    Unless `any_step`, also for a step that is wider than what it steps through: whoever writes `*/90` means every 90
+    minutes, and gets every hour.
+    """
     words = text.lower()
     if words.startswith("@") and words not in NICKNAMES:
         raise InvalidInputError(
@@ -88,7 +92,7 @@ def fields_of(text: str) -> CronFields:
             "cron", text, "must have five fields: minute, hour, day of the month, month, day of the week"
         )
     minutes, hours, days, months, weekdays = (
-        _values(text, field, part) for field, part in zip(_FIELDS, parts, strict=True)
+        _values(text, field, part, any_step=any_step) for field, part in zip(_FIELDS, parts, strict=True)
     )
     fields = CronFields(
         minutes,
@@ -105,7 +109,7 @@ def fields_of(text: str) -> CronFields:
     return fields
 
 
-def _values(text: str, field: _Field, words: str) -> frozenset[int]:
+def _values(text: str, field: _Field, words: str, *, any_step: bool) -> frozenset[int]:
     found: set[int] = set()
     for word in words.split(","):
         if word == "l" and field.name == "day of the month":
@@ -123,6 +127,13 @@ def _values(text: str, field: _Field, words: str) -> frozenset[int]:
             most = field.most
         if step < 1 or most < least:
             raise _wrong(text, field, word)
+        if match[3] is not None and step > most - least and not any_step:
+            raise InvalidInputError(
+                "cron",
+                text,
+                f"must have steps of at most {most - least} from {least} to {most} as its {field.name}, not {word[:20]}, "
+                f"which is {least} alone: write that, or for an interval @every, as in @every 90m",
+            )
         found.update(range(least, most + 1, step))
     return frozenset(found)
 

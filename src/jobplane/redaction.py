@@ -210,14 +210,21 @@ _PLAIN_USER: Final = re.compile(r"[\w.-]{1,63}", re.ASCII)
 _SHOWN_PARAMETERS: Final = frozenset(
     {
         "application_name",
+        "channel_binding",
         "connect_timeout",
         "dbname",
+        "gssencmode",
         "host",
         "hostaddr",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
         "port",
         "sslmode",
         "sslrootcert",
         "target_session_attrs",
+        "tcp_user_timeout",
         "user",
     }
 )

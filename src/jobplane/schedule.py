@@ -126,7 +126,7 @@ def new_schedule(
 
 def decide(watched: Watched, now: datetime) -> Decision:
     """Which ticks to make at `now`, the database's time. Raises InvalidInputError for a zone that is unknown here."""
-    cron = parse_cron(watched.cron, watched.timezone)
+    cron = parse_cron(watched.cron, watched.timezone, stored=True)
     last = watched.last_tick
     first = cron.next(last)
     if first is None:  # the calendar's end

@@ -15,6 +15,7 @@ from typing import Final, Generic, Literal, TypeAlias, TypeVar, cast, get_args, 
 
 from jobplane.errors import ConfigurationError, shown
 from jobplane.parsing import parsed
+from jobplane.urls import plain
 
 T = TypeVar("T")
 SSLMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
@@ -111,6 +112,9 @@ class DatabaseSettings:
                 f"schema must match [a-z_][a-z0-9_]{{0,47}}; got {shown(self.schema)} (JOBPLANE_SCHEMA)"
             )
         _check_bounds(self)
+        for name in ("url", "direct_url"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, plain(given))
 
     @property
     def sslmode(self) -> SSLMode:

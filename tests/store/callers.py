@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -15,8 +16,8 @@ from typing import Final, TypeAlias
 import asyncpg
 import psycopg
 from sqlalchemy import create_engine
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
 
@@ -65,6 +66,29 @@ async def _psycopg_async(url: str) -> AsyncIterator[Caller]:
         yield Caller(connection, connection.commit, connection.rollback)
 
 
+@asynccontextmanager
+async def _psycopg_raw_async(url: str) -> AsyncIterator[Caller]:
+    async with await psycopg.AsyncConnection.connect(
+        url, cursor_factory=psycopg.AsyncRawCursor
+    ) as connection:
+        yield Caller(connection, connection.commit, connection.rollback)
+
+
+@asynccontextmanager
+async def _psycopg_pipeline_async(url: str) -> AsyncIterator[Caller]:
+    async with await psycopg.AsyncConnection.connect(url) as connection, connection.pipeline():
+        yield Caller(connection, connection.commit, connection.rollback)
+
+
+@asynccontextmanager
+async def _scoped_async(url: str) -> AsyncIterator[Caller]:
+    engine = create_async_engine(_dialect(url, "asyncpg"), poolclass=NullPool)
+    session = async_scoped_session(async_sessionmaker(engine), scopefunc=asyncio.current_task)
+    yield Caller(session, session.commit, session.rollback)
+    await session.remove()
+    await engine.dispose()
+
+
 def _alchemy_session(driver: str) -> Open:
     @asynccontextmanager
     async def opened(url: str) -> AsyncIterator[Caller]:
@@ -94,6 +118,27 @@ def _psycopg(url: str) -> Iterator[SyncCaller]:
 
 
 @contextmanager
+def _psycopg_raw(url: str) -> Iterator[SyncCaller]:
+    with psycopg.connect(url, cursor_factory=psycopg.RawCursor) as connection:
+        yield SyncCaller(connection, connection.commit, connection.rollback)
+
+
+@contextmanager
+def _psycopg_pipeline(url: str) -> Iterator[SyncCaller]:
+    with psycopg.connect(url) as connection, connection.pipeline():
+        yield SyncCaller(connection, connection.commit, connection.rollback)
+
+
+@contextmanager
+def _scoped(url: str) -> Iterator[SyncCaller]:
+    engine = create_engine(_dialect(url, "psycopg"), poolclass=NullPool)
+    session = scoped_session(sessionmaker(engine))
+    yield SyncCaller(session, session.commit, session.rollback)
+    session.remove()
+    engine.dispose()
+
+
+@contextmanager
 def _sync_session(url: str) -> Iterator[SyncCaller]:
     engine = create_engine(_dialect(url, "psycopg"), poolclass=NullPool)
     with Session(engine) as session:
@@ -117,6 +162,9 @@ ASYNC: Final[dict[str, Open]] = {
     "asyncpg": _asyncpg,
     "asyncpg pool": _asyncpg_pool,
     "psycopg async": _psycopg_async,
+    "psycopg async with RawCursor": _psycopg_raw_async,
+    "psycopg async in a pipeline": _psycopg_pipeline_async,
+    "async_scoped_session": _scoped_async,
     "AsyncSession on asyncpg": _alchemy_session("asyncpg"),
     "AsyncSession on psycopg": _alchemy_session("psycopg"),
     "AsyncConnection on asyncpg": _alchemy_connection("asyncpg"),
@@ -124,6 +172,9 @@ ASYNC: Final[dict[str, Open]] = {
 }
 SYNC: Final[dict[str, OpenSync]] = {
     "psycopg": _psycopg,
+    "psycopg with RawCursor": _psycopg_raw,
+    "psycopg in a pipeline": _psycopg_pipeline,
+    "scoped_session": _scoped,
     "Session": _sync_session,
     "Connection": _sync_connection,
 }

@@ -250,6 +250,15 @@ def test_newest_is_the_end_of_all_ticks() -> None:
         ("* * * * fri-mon", "day of the week, not fri-mon"),
         ("*/0 * * * *", "minute, not"),
         ("5-1 * * * *", "minute, not 5-1"),
+        ("*/90 * * * *", "for an interval @every"),
+        ("*/60 * * * *", "steps of at most 59"),
+        ("0 */36 * * *", "hour, not */36"),
+        ("0 0 */40 * *", "day of the month, not */40"),
+        ("0 0 1 */13 *", "month, not */13"),
+        ("0 0 * * */8", "day of the week, not */8"),
+        ("0-30/45 * * * *", "steps of at most 30"),
+        ("50/10 * * * *", "which is 50 alone"),
+        ("0,*/75 * * * *", "not */75"),
         ("1, * * * *", "minute, not"),
         ("*-5 * * * *", "minute, not"),
         ("٣ * * * *", "ASCII"),
@@ -267,6 +276,13 @@ def test_what_is_no_expression_is_refused_with_its_reason(text: str, words: str)
 
     assert words in str(caught.value)
     assert str(caught.value).startswith("cron ")
+
+
+def test_a_stored_expression_goes_on_to_mean_what_it_meant() -> None:
+    """Steps wider than their field were taken once."""
+    at_midnight = parse_cron("*/90 */36 * * *", stored=True)
+
+    assert at_midnight.next(NEW_YEAR) == NEW_YEAR + timedelta(days=1)
 
 
 @pytest.mark.parametrize(

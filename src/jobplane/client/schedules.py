@@ -146,6 +146,6 @@ def _next_tick(row: ScheduleRow) -> datetime | None:
     if row["paused_at"] is not None:
         return None
     try:
-        return parse_cron(row["cron"], row["timezone"]).next(max(row["now"], row["decided_to"]))
+        return parse_cron(row["cron"], row["timezone"], stored=True).next(max(row["now"], row["decided_to"]))
     except InvalidInputError:
         return None  # its time zone is unknown on this machine

@@ -9,17 +9,22 @@ Recognised by shape, so that no driver has to be installed for this module to lo
 | psycopg.Connection                            | sync   | a cursor                                       |
 | SQLAlchemy AsyncSession, AsyncConnection      | async  | exec_driver_sql, so that its transaction begins |
 | SQLAlchemy Session, Connection                | sync   | exec_driver_sql                                |
+
+SQLAlchemy's scoped_session and async_scoped_session (Flask-SQLAlchemy's `db.session`) stand for the session of their scope.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, Protocol, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 from jobplane.errors import UnsupportedConnectionError
 from jobplane.sql import SQLValue, Statement
 from jobplane.store.rows import Row
+
+if TYPE_CHECKING:
+    import psycopg
 
 Run: TypeAlias = Callable[[Statement, Mapping[str, SQLValue]], Sequence[Row]]
 RunAsync: TypeAlias = Callable[[Statement, Mapping[str, SQLValue]], Awaitable[Sequence[Row]]]
@@ -36,11 +41,12 @@ def async_runner(connection: object) -> RunAsync:
 
     Raises UnsupportedConnectionError for anything else, naming what was given.
     """
+    connection = _meant(connection)
     match _kind(connection):
         case "asyncpg":
             return _on_asyncpg(cast("_AsyncpgConnection", connection))
         case "psycopg async":
-            return _on_async_psycopg(cast("_AsyncPsycopgConnection", connection))
+            return _on_async_psycopg(cast("psycopg.AsyncConnection[object]", connection))
         case "sqlalchemy async":
             return _on_async_sqlalchemy(connection)
         case "psycopg" | "sqlalchemy":
@@ -56,9 +62,10 @@ def async_runner(connection: object) -> RunAsync:
 
 def sync_runner(connection: object) -> Run:
     """How to run statements on the caller's synchronous connection. Raises UnsupportedConnectionError."""
+    connection = _meant(connection)
     match _kind(connection):
         case "psycopg":
-            return _on_psycopg(cast("_PsycopgConnection", connection))
+            return _on_psycopg(cast("psycopg.Connection[object]", connection))
         case "sqlalchemy":
             return _on_sqlalchemy(connection)
         case "asyncpg" | "psycopg async" | "sqlalchemy async":
@@ -75,6 +82,15 @@ def sync_runner(connection: object) -> Run:
 def is_asyncpg(connection: object) -> bool:
     """Whether the caller's connection is asyncpg's own, which can COPY."""
     return _kind(connection) == "asyncpg"
+
+
+def _meant(connection: object) -> object:
+    """The session of the current scope, where a scoped session was given."""
+    scope = getattr(connection, "registry", None)
+    is_scoped = type(connection).__name__ in ("scoped_session", "async_scoped_session") or hasattr(
+        scope, "has"
+    )
+    return scope() if is_scoped and callable(scope) else connection
 
 
 def _kind(connection: object) -> str | None:
@@ -106,33 +122,8 @@ class _AsyncpgConnection(Protocol):
 
 
 class _Column(Protocol):
-    name: str
-
-
-class _Cursor(Protocol):
-    description: Sequence[_Column] | None
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *_: object) -> None: ...
-    def execute(self, query: str, params: Mapping[str, SQLValue]) -> object: ...
-    def fetchall(self) -> Sequence[tuple[object, ...]]: ...
-
-
-class _PsycopgConnection(Protocol):
-    def cursor(self, *, row_factory: Callable[[object], type[tuple[object, ...]]]) -> _Cursor: ...
-
-
-class _AsyncCursor(Protocol):
-    description: Sequence[_Column] | None
-
-    async def __aenter__(self) -> Self: ...
-    async def __aexit__(self, *_: object) -> None: ...
-    async def execute(self, query: str, params: Mapping[str, SQLValue]) -> object: ...
-    async def fetchall(self) -> Sequence[tuple[object, ...]]: ...
-
-
-class _AsyncPsycopgConnection(Protocol):
-    def cursor(self, *, row_factory: Callable[[object], type[tuple[object, ...]]]) -> _AsyncCursor: ...
+    @property
+    def name(self) -> str: ...
 
 
 class _Mappings(Protocol):
@@ -175,20 +166,27 @@ def _on_asyncpg(connection: _AsyncpgConnection) -> RunAsync:
     return run
 
 
-def _on_psycopg(connection: _PsycopgConnection) -> Run:
+def _on_psycopg(connection: psycopg.Connection[object]) -> Run:
+    # Not connection.cursor(): that may be of a class with placeholders of another kind (RawCursor), or of no result.
+    from psycopg import Cursor  # noqa: PLC0415 - whoever has such a connection has the driver
+
     def run(statement: Statement, args: Mapping[str, SQLValue]) -> Sequence[Row]:
-        with connection.cursor(row_factory=_tuples) as cursor:
-            cursor.execute(statement.pyformat, args)
-            return _named(cursor.description, cursor.fetchall())
+        with Cursor(connection, row_factory=_tuples) as cursor:
+            cursor.execute(statement.pyformat.encode(), args)
+            rows = cursor.fetchall()  # in a pipeline it is only now that the columns are known
+            return _named(cursor.description, rows)
 
     return run
 
 
-def _on_async_psycopg(connection: _AsyncPsycopgConnection) -> RunAsync:
+def _on_async_psycopg(connection: psycopg.AsyncConnection[object]) -> RunAsync:
+    from psycopg import AsyncCursor  # noqa: PLC0415 - see above
+
     async def run(statement: Statement, args: Mapping[str, SQLValue]) -> Sequence[Row]:
-        async with connection.cursor(row_factory=_tuples) as cursor:
-            await cursor.execute(statement.pyformat, args)
-            return _named(cursor.description, await cursor.fetchall())
+        async with AsyncCursor(connection, row_factory=_tuples) as cursor:
+            await cursor.execute(statement.pyformat.encode(), args)
+            rows = await cursor.fetchall()
+            return _named(cursor.description, rows)
 
     return run
 

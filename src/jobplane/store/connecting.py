@@ -16,6 +16,7 @@ from jobplane.settings import DatabaseSettings
 from jobplane.store.inherited import guard
 from jobplane.store.keepalive import watch_over
 from jobplane.store.session import CLIENT_SESSION, Session
+from jobplane.urls import Target, for_asyncpg
 
 STATEMENTS_KEPT: Final = 100
 """Prepared statements that a connection keeps: more than there are."""
@@ -41,16 +42,17 @@ async def connect(
     limit = settings.statement_timeout if command_timeout == "settings" else command_timeout
     where = masked(settings.url) if settings.url else f"{settings.host}:{settings.port}"
     by_parts = settings.url is None
+    target = None if settings.url is None else for_asyncpg(settings.url)
     try:
         connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            settings.url,
+            None if target is None else target.url,
             host=settings.host if by_parts else None,
             port=settings.port if by_parts else None,
             database=settings.name if by_parts else None,
             user=settings.user if by_parts else None,
             password=settings.password if by_parts else None,
             ssl=settings.sslmode if by_parts else None,
-            timeout=settings.connect_timeout.total_seconds(),
+            timeout=_seconds_to_connect(settings, target),
             command_timeout=None if limit is None else limit.total_seconds(),
             # A pooler that gives each transaction another server connection knows no statement of the last one.
             statement_cache_size=STATEMENTS_KEPT if settings.prepared_statements else 0,
@@ -72,7 +74,7 @@ async def connect(
         ) from None
     guard(connection)
     try:
-        watch_over(connection, settings.network_timeout)
+        watch_over(connection, settings.network_timeout, {} if target is None else target.keepalive)
         if settings.prepared_statements:
             await connection.execute(session.for_session)
     except BaseException:
@@ -80,6 +82,12 @@ async def connect(
         connection.terminate()
         raise
     return connection
+
+
+def _seconds_to_connect(settings: DatabaseSettings, target: Target | None) -> float:
+    # libpq's 0 waits for ever: a client that tries again for as long as its patience has no use for that.
+    given = None if target is None else target.connect_timeout
+    return float(given) if given else settings.connect_timeout.total_seconds()
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ after settings.network_timeout. The system's own defaults are a quarter of an ho
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -22,12 +23,17 @@ class _Transport(Protocol):
     def get_extra_info(self, name: str) -> object: ...
 
 
-def watch_over(connection: asyncpg.Connection[asyncpg.Record], limit: timedelta) -> None:
-    """Let a connection end when the network has passed nothing for `limit`. Does nothing for a Unix socket."""
+def watch_over(
+    connection: asyncpg.Connection[asyncpg.Record], limit: timedelta, given: Mapping[str, int]
+) -> None:
+    """Let a connection end when the network has passed nothing for `limit`. Does nothing for a Unix socket.
+
+    What is `given` in the words of libpq wins, as it does for psycopg; 0 is the system's own choice.
+    """
     found = socket_of(connection)
     if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    for level, name, value in _options(limit):
+    for level, name, value in _options({**conninfo_options(limit), **given}):
         found.setsockopt(level, name, value)
 
 
@@ -49,22 +55,21 @@ def conninfo_options(limit: timedelta) -> dict[str, int]:
     }
 
 
-def _options(limit: timedelta) -> list[tuple[int, int, int]]:
-    idle, interval = _seconds(limit)
-    wanted = {
+def _options(words: Mapping[str, int]) -> list[tuple[int, int, int]]:
+    names = {
         # Not every system has each of them, and macOS has another name for the first.
-        "TCP_KEEPIDLE": idle,
-        "TCP_KEEPALIVE": idle,
-        "TCP_KEEPINTVL": interval,
-        "TCP_KEEPCNT": PROBES,
-        "TCP_USER_TIMEOUT": limit // timedelta(milliseconds=1),
+        "TCP_KEEPIDLE": "keepalives_idle",
+        "TCP_KEEPALIVE": "keepalives_idle",
+        "TCP_KEEPINTVL": "keepalives_interval",
+        "TCP_KEEPCNT": "keepalives_count",
+        "TCP_USER_TIMEOUT": "tcp_user_timeout",
     }
     there = [
-        (socket.IPPROTO_TCP, int(getattr(socket, name)), value)
-        for name, value in wanted.items()
-        if hasattr(socket, name)
+        (socket.IPPROTO_TCP, int(getattr(socket, name)), words[word])
+        for name, word in names.items()
+        if hasattr(socket, name) and words[word] > 0
     ]
-    return [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *there]
+    return [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(words.get("keepalives", 1) != 0)), *there]
 
 
 def _seconds(limit: timedelta) -> tuple[int, int]:

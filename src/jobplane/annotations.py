@@ -49,6 +49,7 @@ class Survey:
         unenforceable: the names of constraints that nobody enforces.
         metas: constraints by msgspec.Meta.
         untyped: places that take any JSON value, so that what arrives there is what JSON makes of it.
+        texts: a union in which a text may be meant as a text, so that it must not become a time, a UUID or the like.
         plain: nothing but JSON's own types and containers of them.
         exact: the types of JSON that the annotation takes as they are; empty where it takes anything else too.
     """
@@ -59,6 +60,7 @@ class Survey:
     unenforceable: list[str] = dataclasses.field(default_factory=list)
     metas: bool = False
     untyped: bool = False
+    texts: bool = False
     plain: bool = True
     exact: frozenset[type] = frozenset()
 
@@ -119,9 +121,17 @@ class _Walk:
             self._class(origin, modelled=modelled, bare=not get_args(node))
         elif hasattr(origin, "__value__"):
             self.visit(origin, modelled=modelled)
+        if origin in (Union, types.UnionType):
+            self._union([member for member in get_args(node) if member is not type(None)])
         for argument in get_args(node):
             if argument is not Ellipsis:
                 self.visit(argument, modelled=modelled)
+
+    def _union(self, members: list[object]) -> None:
+        if len(members) > 1 and not SCALARS.issuperset(members) and any(map(_names_text, members)):
+            self._found.texts = True
+        if sum(map(_is_array, members)) > 1:
+            self._found.untyped = True
 
     def _metadata(self, one: object, *, modelled: bool) -> None:
         if isinstance(one, msgspec.Meta):
@@ -152,6 +162,17 @@ class _Walk:
             modelled = True
         for annotation in _fields(node):
             self.visit(annotation, modelled=modelled)
+
+
+def _names_text(node: object) -> bool:
+    return node is str or any(map(_names_text, get_args(node)))
+
+
+def _is_array(node: object) -> bool:
+    while get_origin(node) is Annotated:
+        node = get_args(node)[0]
+    kind = get_origin(node) or node
+    return isinstance(kind, type) and issubclass(kind, list | tuple | set | frozenset)
 
 
 def _describes(one: object) -> bool:

@@ -15,8 +15,8 @@ from typing import Final, Protocol, cast, get_type_hints
 import msgspec
 
 from jobplane.codecs import Codec, codec_for, decode_model
-from jobplane.comparison import Difference, MisfitError, UnequalError
 from jobplane.context import JobContext
+from jobplane.differences import Difference, MisfitError, UnequalError
 from jobplane.errors import InvalidArgumentsError, InvalidInputError, TaskDefinitionError
 from jobplane.limits import MAX_JSON_DEPTH
 from jobplane.payload import Encoded, encode_payload, nests_too_deep
@@ -190,6 +190,10 @@ def _refuse_unstorable(parameter: inspect.Parameter, hints: Mapping[str, object]
         raise TaskDefinitionError(
             f"{name}: parameter {parameter} cannot be stored by name; use plain or keyword-only parameters"
         )
+    if parameter.name.startswith("__"):
+        raise TaskDefinitionError(
+            f"{name}: rename parameter {parameter.name!r}: names that begin with two underscores are Python's own"
+        )
     if parameter.name == "priority":
         raise TaskDefinitionError(
             f"{name}: rename parameter 'priority': payload.priority is the job's own priority"
@@ -219,7 +223,7 @@ def _decoder_for(
     try:
         shape = msgspec.defstruct("Arguments", cast("list[str]", fields), kw_only=True)
         return msgspec.json.Decoder(shape, dec_hook=decode_model)
-    except (TypeError, NameError, RecursionError) as error:
+    except (TypeError, NameError, RecursionError, RuntimeError) as error:
         raise TaskDefinitionError(f"{name}: {error}") from error
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 import msgspec
 
 from jobplane.annotations import Survey, survey
-from jobplane.comparison import Difference, difference
+from jobplane.comparison import difference
+from jobplane.differences import Difference, Leeway
 from jobplane.encoding import as_stored, is_pydantic, pydantic_codec
 from jobplane.errors import TaskDefinitionError
 
@@ -57,7 +58,7 @@ class MsgspecCodec:
         self.field = annotation
         self.exact = found.exact
         self._plain = found.plain
-        self._untyped = found.untyped
+        self._leeway = leeway_of(found)
 
     def encode(self, value: object) -> object:
         """See Codec."""
@@ -73,7 +74,7 @@ class MsgspecCodec:
         """See Codec."""
         if self._plain and type(given) is type(back) and given == back:
             return None  # msgspec has checked the types of what is in it
-        return difference(given, back, untyped=self._untyped)
+        return difference(given, back, leeway=self._leeway)
 
 
 class ModelCodec:
@@ -98,6 +99,12 @@ class ModelCodec:
         return None
 
 
+def leeway_of(found: Survey) -> Leeway:
+    """Which other forms of a value its annotation says how to read."""
+    arrays = Leeway.NONE if found.untyped else Leeway.ARRAYS
+    return arrays | (Leeway.NONE if found.texts else Leeway.TEXTS)
+
+
 def codec_for(annotation: object, name: str) -> Codec:
     """The codec of a parameter; `name` stands in errors, such as "send: parameter limit".
 
@@ -111,7 +118,9 @@ def codec_for(annotation: object, name: str) -> Codec:
     if not (found.pydantic or found.constraints):
         return MsgspecCodec(annotation, found)
     try:
-        codec = ModelCodec(pydantic_codec().PydanticCodec(annotation, secrets=found.secrets))
+        codec = ModelCodec(
+            pydantic_codec().PydanticCodec(annotation, secrets=found.secrets, leeway=leeway_of(found))
+        )
     except Exception as error:
         if found.constraints or isinstance(error, ImportError):
             raise TaskDefinitionError(

@@ -15,7 +15,8 @@ import pydantic
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from jobplane.comparison import MisfitError, UnequalError, difference
+from jobplane.comparison import difference
+from jobplane.differences import Leeway, MisfitError, UnequalError
 
 
 class _Names(TypedDict, total=False):
@@ -36,11 +37,13 @@ class PydanticCodec:
     Args:
         annotation: what a TypeAdapter takes. Raises pydantic's own errors and TypeError for anything else.
         secrets: whether the annotation names types that hide their value from JSON, which then has to be revealed.
+        leeway: which other forms of a value the annotation says how to read.
     """
 
-    def __init__(self, annotation: object, *, secrets: bool) -> None:
+    def __init__(self, annotation: object, *, secrets: bool, leeway: Leeway = Leeway.ALL) -> None:
         self._adapter: TypeAdapter[object] = TypeAdapter(cast("type[object]", annotation))
         self._secrets = secrets
+        self._leeway = leeway
 
     def encode(self, value: object) -> object:
         """The value as JSON's own types, found to come back equal.
@@ -57,7 +60,7 @@ class PydanticCodec:
                 if text in tried:
                     continue
                 tried.append(text)
-                found = difference(value, self.decode(text))
+                found = difference(value, self.decode(text), leeway=self._leeway)
                 if found is None:
                     return form
                 error = UnequalError(found)

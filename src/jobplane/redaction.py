@@ -255,6 +255,26 @@ def _shown_parameter(parameter: str) -> str:
     return parameter if name in _SHOWN_PARAMETERS else f"{name}={STARS}"
 
 
+_QUOTED_NAME: Final = re.compile(
+    r"""\b(user|role|database|host(?: name)?) (?:"([^"\n]{0,1000})"|'([^'\n]{0,1000})')"""
+)
+_PLAIN_NAME: Final = re.compile(r"[\w.-]{1,255}")
+
+
+def without_odd_names(message: str) -> str:
+    """What a server or a driver said while somebody connected, with unusual names of roles, databases and hosts starred out.
+
+    They repeat what they were given: a slip such as `;` for `:` makes the password a part of the user's name.
+    """
+    return _QUOTED_NAME.sub(_plain_name, message)
+
+
+def _plain_name(found: re.Match[str]) -> str:
+    name = found[2] if found[2] is not None else found[3]
+    plain = name.replace(":", "") if found[1].startswith("host") else name  # an address of IPv6
+    return found[0] if _PLAIN_NAME.fullmatch(plain) else f'{found[1]} "{STARS}"'
+
+
 def holds_password(url: str) -> bool:
     """Whether a database URL has a password in it, or something that may be meant for one."""
     shown = masked(url)

@@ -5,6 +5,7 @@ A Registry maps job types to tasks; it is what a worker runs.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -228,6 +229,14 @@ def _refuse_generators(handler: Handler, name: str) -> None:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TaskDefinitionError(
             f"{name} is a generator function: calling it does none of its work. Let the handler return instead of yield"
+        )
+    # contextlib's contextmanager and asynccontextmanager wrap one: calling that only makes something to be entered.
+    code, inner = getattr(function, "__code__", None), getattr(function, "__wrapped__", None)
+    if (inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)) and (
+        getattr(code, "co_filename", "") == contextlib.__file__
+    ):
+        raise TaskDefinitionError(
+            f"{name} is a context manager: calling it does none of its work. Let the handler enter it, with `with`"
         )
 
 

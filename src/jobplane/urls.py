@@ -1,8 +1,8 @@
 """Database URLs as people have them, in the words of libpq, for a driver that does not know all of these words.
 
 psycopg is libpq. asyncpg takes every word that it does not know for a setting of the server, which then refuses it; so
-what says how to connect is taken out of the URL and applied here. The words are those of
-https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
+what says how to connect is taken out of the URL and applied here. The words are those of PostgreSQL 18's documentation
+of libpq, "Parameter Key Words".
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, unquote_to_bytes
 
 from jobplane.errors import ConfigurationError, shown
 
@@ -78,8 +78,16 @@ def plain(url: str) -> str:
 def for_asyncpg(url: str) -> Target:
     """What asyncpg is to be given for a URL.
 
-    Raises ConfigurationError for a number that is none, and for a demand that asyncpg cannot see to.
+    Raises ConfigurationError for a number that is none, for a demand that asyncpg cannot see to, and for what is no text:
+    the driver would quote it, with its password, in errors of its own.
     """
+    try:
+        unquote_to_bytes(url).decode()
+    except UnicodeError:
+        raise ConfigurationError(
+            "the database URL (not shown: not UTF-8) cannot be read: write it in UTF-8, with special characters in user "
+            "and password percent-encoded"
+        ) from None
     before, query = _parts(url)
     kept, connect_timeout, keepalive, addresses = [], None, {}, ""
     for piece in query:

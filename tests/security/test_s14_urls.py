@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
 
-from jobplane import DatabaseSettings, JobQueue, Registry, SyncJobQueue, Worker
+from jobplane import DatabaseSettings, JobplaneError, JobQueue, Registry, SyncJobQueue, Worker
 from jobplane.cli.main import app
 from jobplane.redaction import holds_password, masked
 from jobplane.settings import resolve
@@ -114,6 +115,39 @@ async def test_no_error_of_a_client_shows_the_password(
 def _enqueue(settings: DatabaseSettings) -> None:
     with SyncJobQueue(settings=settings) as queue:
         queue.enqueue("work")
+
+
+@pytest.mark.parametrize("colour", ["async", "sync"])
+@pytest.mark.parametrize(
+    "slip",
+    [
+        f"app;{CANARY}@",
+        f"app,{CANARY}@",
+        f"app%3A{CANARY}@",
+        f"app:{CANARY}%ff@",
+        f"app:{CANARY}\udce9@",
+    ],
+)
+async def test_what_the_server_and_the_drivers_say_of_a_slip_does_not_show_it(
+    slip: str, colour: str, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They repeat the user's name, or quote the whole URL."""
+    parts = urlsplit(database_url)
+    url = f"postgresql://{slip}{parts.hostname}:{parts.port}{parts.path}"
+    settings = replace(DatabaseSettings(url=url), patience=AT_ONCE, connect_timeout=timedelta(seconds=3))
+
+    async def use() -> None:
+        if colour == "async":
+            async with JobQueue(settings=settings) as queue:
+                await queue.enqueue("work")
+        else:
+            await asyncio.to_thread(_enqueue, settings)
+
+    with pytest.raises(JobplaneError) as caught:
+        await use()
+
+    assert CANARY not in everything_of(caught.value)
+    assert colour == "sync" or CANARY not in caplog.text, "what psycopg's pool logs by itself is not ours"
 
 
 @pytest.mark.parametrize(

@@ -507,6 +507,33 @@ def test_a_model_keeps_which_of_its_fields_were_set() -> None:
 # -- what is refused --------------------------------------------------------------------------------------
 
 
+class Anything(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+    x: object = None
+
+
+class AnyItems(pydantic.RootModel[list[object]]): ...
+
+
+class Either(pydantic.BaseModel):
+    many: list[int] | tuple[int, ...] = []
+    some: set[int] | frozenset[int] = set()
+    ref: UUID | str = ""
+    on: date | str = ""
+    level: int | Level = 0
+
+
+@pydantic.dataclasses.dataclass
+class Checks:
+    x: object
+
+
+@dataclass
+class Loose:
+    items: list[int]
+    ref: UUID | None = None
+
+
 class Custom:
     pass
 
@@ -521,7 +548,29 @@ def _private() -> Private:
     return made
 
 
+TEXT_OF_UUID = str(UUID(int=7))
 REFUSED: list[tuple[object, object, str]] = [
+    # What stands in a field is what its class made of it, and arrives as that:
+    (Anything, Anything(x=(1, 2)), r"value\.x .*a tuple that would arrive as a list"),
+    (Anything, Anything(x={"a": [(1,)]}), r"value\.x\.a\[0\] .*a tuple that would arrive as a list"),
+    (Anything, Anything(other=(1,)), r"value\.other .*a tuple that would arrive as a list"),  # type: ignore[call-arg]
+    (list[Anything], [Anything(x=(1,))], "a tuple that would arrive as a list"),
+    (AnyItems, AnyItems([(1,)]), "a tuple that would arrive as a list"),
+    (Checks, Checks((1,)), "a tuple that would arrive as a list"),
+    (Loose, Loose((1,)), "a tuple that would arrive as a list"),  # type: ignore[arg-type]
+    (Loose, Loose([1], TEXT_OF_UUID), "a str that would arrive as a UUID"),  # type: ignore[arg-type]
+    (Either, Either(many=(1,)), "a tuple that would arrive as a list"),
+    (Either, Either(some=frozenset({1})), "a frozenset that would arrive as a set"),
+    (Either, Either(ref=TEXT_OF_UUID), "a str that would arrive as a UUID"),
+    (Either, Either(on="2026-05-01"), "a str that would arrive as a date"),
+    (
+        Annotated[dict[str, object], pydantic.Field(min_length=1)],
+        {"a": (1,)},
+        "a tuple that would arrive as a list",
+    ),
+    # A text where a text may be meant:
+    (UUID | str | Aliased, TEXT_OF_UUID, "a str that would arrive as a UUID"),
+    (list[date] | list[str] | Aliased, ["2026-05-01"], "a str that would arrive as a date"),
     (int, True, "Expected `int`"),
     (bool, 1, "Expected `bool`"),
     (str, Colour.RED, "a Colour that would arrive as a str"),

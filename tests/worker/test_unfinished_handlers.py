@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import threading
@@ -217,6 +218,16 @@ LAZY: dict[str, Callable[[], object]] = {
     "zip": lambda: zip([1], [2], strict=True),
     "chain": lambda: itertools.chain([1]),
     "expression": lambda: (number for number in [1]),
+    "enumerate": lambda: enumerate([1]),
+    "reversed": lambda: reversed([1]),
+    "iterator of a list": lambda: iter([1]),
+    "iterator of a call": lambda: iter(lambda: 1, 2),
+    "accumulate": lambda: itertools.accumulate([1]),
+    "groupby": lambda: itertools.groupby([1]),
+    "pairwise": lambda: itertools.pairwise([1]),
+    "tee": lambda: itertools.tee([1])[0],
+    "context manager": plain(contextlib.contextmanager(generator)),
+    "asynchronous context manager": plain(contextlib.asynccontextmanager(async_generator)),
 }
 
 
@@ -233,6 +244,61 @@ async def test_lazy_work_that_nobody_consumed_fails_the_job_and_says_why(
     assert isinstance(outcome, Failed)
     assert outcome.error.type == "UnfinishedHandlerError"
     assert "none of its work was done" in outcome.error.message
+
+
+class Cursor:
+    """What a driver returns of a statement that it has run: an iterator whose work is done."""
+
+    def __iter__(self) -> Cursor:
+        return self
+
+    def __next__(self) -> int:
+        raise StopIteration
+
+
+async def test_an_iterator_that_has_done_its_work_completes_the_job() -> None:
+    handler = task(name="work", max_attempts=1)(plain(Cursor))
+
+    outcome = await Bench(handler).run(claimed("work", max_attempts=1))
+
+    assert isinstance(outcome, Completed)
+    assert outcome.not_stored is not None
+
+
+FORGOTTEN: dict[str, Callable[[Work], object]] = {
+    "list": lambda work: [1, work.do()],
+    "tuple": lambda work: (work.do(), work.do()),
+    "dict": lambda work: {"a": work.do()},
+    "generators": lambda _: [generator()],
+}
+
+
+@pytest.mark.parametrize("store_result", [True, False])
+@pytest.mark.parametrize("form", FORGOTTEN)
+async def test_a_collection_of_coroutines_that_nobody_awaited_fails_the_job(
+    form: str,
+    store_result: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    work = Work()
+    handler = task(name="work", store_result=store_result, max_attempts=1)(
+        plain(lambda: FORGOTTEN[form](work))
+    )
+
+    outcome = await Bench(handler).run(claimed("work", max_attempts=1))
+
+    assert isinstance(outcome, Failed)
+    assert "work was not done" in outcome.error.message
+    assert work.done == 0
+
+
+@pytest.mark.parametrize("decorator", [contextlib.contextmanager, contextlib.asynccontextmanager])
+def test_a_context_manager_is_refused_when_the_task_is_defined(
+    decorator: Callable[[Callable[[], object]], Callable[[], object]],
+) -> None:
+    function = generator if decorator is contextlib.contextmanager else async_generator
+
+    with pytest.raises(TaskDefinitionError, match="work is a context manager"):
+        task(name="work")(decorator(function))
 
 
 async def test_a_worker_never_completes_a_job_whose_work_was_not_done(

@@ -33,7 +33,7 @@ def _is_readable(url: str) -> bool:
     # What libpq refuses it quotes, and what it takes for a host may be a part of the password: both in its log, too.
     try:
         parts = conninfo_to_dict(url)
-    except ProgrammingError:
+    except (ProgrammingError, UnicodeError):
         return False
     if any(
         "@" in part or _has_space(part) for part in (str(parts.get("host", "")), str(parts.get("port", "")))

@@ -18,7 +18,7 @@ from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, load
 from jobplane.store.connecting import connect
 from jobplane.store.doubt import Attempted, Doubt, was_never_there
-from jobplane.store.failures import Reaction, reaction_to, sqlstate_of
+from jobplane.store.failures import Reaction, presentable, reaction_to, sqlstate_of
 from jobplane.store.pooler import must_pass_pooler
 from jobplane.store.replication import replication_heeded
 from jobplane.store.rows import Row
@@ -169,14 +169,14 @@ class Database:
                 return await attempt()
             except (ConfigurationError, ForkedProcessError, NotReplicatedError):
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - none is swallowed
                 reaction = reaction_to(error)
                 final = reaction in (Reaction.DEPLOY, Reaction.FATAL) or (
                     reaction is Reaction.RETRY and tries > self._retries
                 )
                 pause = pause_before(tries, reaction)
                 if final or time.monotonic() + pause > give_up:
-                    raise (doubt or Doubt()).translated(error, doing) from error
+                    raise (doubt or Doubt()).translated(error, doing) from presentable(error)
             await asyncio.sleep(pause)
 
     @asynccontextmanager

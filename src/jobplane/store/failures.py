@@ -24,7 +24,7 @@ from jobplane.errors import (
     SchemaError,
     StatementError,
 )
-from jobplane.redaction import redacted
+from jobplane.redaction import redacted, without_odd_names
 
 
 class Reaction(Enum):
@@ -139,14 +139,20 @@ def jobs_exist(words: str) -> JobsExistError:
     )
 
 
+def presentable(error: Exception) -> Exception | None:
+    """The driver's error as the cause of ours; None where a traceback would show what `_words_of` leaves out."""
+    text = str(error)
+    return error if without_odd_names(text) == text else None
+
+
 def _words_of(error: BaseException) -> str:
     # Message and hint, without the DETAIL: that may quote the row, and with it the payload.
     if sqlstate_of(error) is None:
-        return redacted(str(error)) or type(error).__name__
+        return redacted(without_odd_names(str(error))) or type(error).__name__
     told = getattr(error, "diag", error)  # psycopg keeps the parts there, asyncpg on the error itself
     primary = getattr(told, "message_primary", None) or (error.args[0] if error.args else "")
     hint = getattr(told, "message_hint", None) or getattr(told, "hint", None)
-    words = redacted(str(primary)) or type(error).__name__
+    words = redacted(without_odd_names(str(primary))) or type(error).__name__
     return f"{words}\nHINT:  {hint}" if hint else words
 
 

@@ -17,7 +17,7 @@ from jobplane.settings import DatabaseSettings
 from jobplane.sql import SQLValue, Statement, channel, load
 from jobplane.store.database import RETRIES_ON_SAME_CONNECTION, pause_before
 from jobplane.store.doubt import Attempted, Doubt, was_never_there
-from jobplane.store.failures import Reaction, reaction_to, translated_bulk
+from jobplane.store.failures import Reaction, presentable, reaction_to, translated_bulk
 from jobplane.store.keepalive import conninfo_options
 from jobplane.store.replication import not_replicated, says_not_replicated
 from jobplane.store.rows import COPY_COLUMNS, Row, record_of
@@ -212,7 +212,7 @@ class SyncDatabase:
                 pause = pause_before(tries, reaction)
                 if final or time.monotonic() + pause > give_up:
                     cause = self._why(error)
-                    raise (doubt or Doubt()).translated(cause, doing) from cause
+                    raise (doubt or Doubt()).translated(cause, doing) from presentable(cause)
             time.sleep(pause)
 
     def _configure(self, connection: psycopg.Connection[DictRow]) -> None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextvars import Context
-from itertools import chain, islice, starmap, takewhile
-from typing import Final
+from itertools import islice
+from typing import Final, cast
 
-LAZY: Final = (Generator, AsyncIterator, map, filter, zip, chain, islice, starmap, takewhile)
-"""Work that is done only as somebody iterates over it."""
-_VALUES: Final = frozenset({bool, int, float, str, bytes, list, dict, tuple})
-"""What most handlers return, and what is surely none of that."""
+_COLLECTIONS: Final = frozenset({list, dict, tuple, set, frozenset})
+_VALUES: Final = frozenset({bool, int, float, str, bytes, type(None), *_COLLECTIONS})
+"""What most handlers return, and what is surely no work itself."""
+_LOOKED_THROUGH: Final = 1000
+"""Items of a returned collection in which forgotten coroutines are looked for."""
 
 
 class UnfinishedHandlerError(TypeError):
@@ -44,14 +45,48 @@ async def ended(result: object, context: Context) -> object:
             result = await asyncio.get_running_loop().create_task(_awaited(result), context=context)
         else:
             break
-    if isinstance(result, LAZY):
-        if isinstance(result, Generator):
-            result.close()
+    if is_lazy(result):
+        _close(result)
         raise UnfinishedHandlerError(
             f"the handler returned a {type(result).__name__}, so none of its work was done: consume it in the handler "
             "and return a value"
         )
+    if forgotten := _forgotten_in(result):
+        _close(*forgotten)
+        raise UnfinishedHandlerError(
+            f"the handler returned a {type(result).__name__} with a {type(forgotten[0]).__name__} in it, whose work was "
+            "not done: await it in the handler (asyncio.gather) and return values"
+        )
     return result
+
+
+def is_lazy(result: object) -> bool:
+    """Whether this is work that is done only as somebody iterates over it, or enters it.
+
+    Generators, whatever iterates in Python's own way (map, enumerate, itertools), asynchronous iterators, and context
+    managers that a generator makes. Other iterators, such as a cursor or a file, have done what they are for.
+    """
+    if isinstance(result, Generator | AsyncIterator):
+        return True
+    if isinstance(result, Iterator):
+        return type(result).__module__ in ("builtins", "itertools")
+    # What a function with contextlib's contextmanager or asynccontextmanager returns keeps its generator there.
+    return isinstance(getattr(result, "gen", None), Generator | AsyncGenerator)
+
+
+def _forgotten_in(result: object) -> list[object]:
+    if type(result) not in _COLLECTIONS:
+        return []
+    items = result.values() if isinstance(result, dict) else cast("Iterable[object]", result)
+    odd = [one for one in islice(items, _LOOKED_THROUGH) if type(one) not in _VALUES]
+    return [one for one in odd if inspect.isawaitable(one) or isinstance(one, Generator)]
+
+
+def _close(*unfinished: object) -> None:
+    # A coroutine that nobody awaits would be warned of, long after and somewhere else.
+    for one in unfinished:
+        if isinstance(one, Generator | Coroutine):
+            one.close()
 
 
 async def _awaited(awaitable: Awaitable[object]) -> object:

@@ -18,6 +18,7 @@ from jobplane.store.database import Database
 from jobplane.store.listener import Listener
 from jobplane.store.sync import SyncDatabase
 from tests.conftest import TEST_PROFILE
+from tests.factories import SQL
 from tests.proxy import Proxy
 from tests.support import SLACK, Recorder, until
 
@@ -30,10 +31,14 @@ async def proxy(database_url: str) -> AsyncIterator[Proxy]:
 
 
 async def test_a_worker_gives_up_statements_that_a_dead_network_will_never_answer(
-    queue: JobQueue, settings: DatabaseSettings, proxy: Proxy
+    queue: JobQueue, settings: DatabaseSettings, proxy: Proxy, sql: SQL
 ) -> None:
     @queue.task
     async def work() -> None: ...
+
+    async def listens() -> bool:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+        return bool(await sql.fetchval(query))
 
     short = replace(settings, url=proxy.url, network_timeout=timedelta(seconds=1))
     worker = Worker(
@@ -43,6 +48,7 @@ async def test_a_worker_gives_up_statements_that_a_dead_network_will_never_answe
     async with worker:
         await work.enqueue()
         await recorder.wait_for(JobStarted)
+        await until(listens)  # it is over that connection that a worker asks whether the network lives
 
         proxy.stop_up()
         stopped = time.monotonic()

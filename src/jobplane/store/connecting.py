@@ -76,7 +76,8 @@ async def connect(
     try:
         watch_over(connection, settings.network_timeout, {} if target is None else target.keepalive)
         if settings.prepared_statements:
-            await connection.execute(session.for_session)
+            # A part of connecting: a network that died in between is not waited for as long as a statement may take.
+            await connection.execute(session.for_session, timeout=settings.connect_timeout.total_seconds())
     except BaseException:
         # Nobody has it yet: whoever is cancelled here, as a worker that stops while it connects, would leave it open.
         connection.terminate()

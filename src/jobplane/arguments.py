@@ -223,7 +223,7 @@ def _decoder_for(
     try:
         shape = msgspec.defstruct("Arguments", cast("list[str]", fields), kw_only=True)
         return msgspec.json.Decoder(shape, dec_hook=decode_model)
-    except (TypeError, NameError, RecursionError, RuntimeError) as error:
+    except (TypeError, NameError, RecursionError) as error:
         raise TaskDefinitionError(f"{name}: {error}") from error
 
 

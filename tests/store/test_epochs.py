@@ -11,16 +11,16 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from jobplane import DatabaseSettings, JobQueue, NewJob, WorkerSettings
+from jobplane import DatabaseSettings, JobQueue, NewJob
 from jobplane.failure import ErrorReport
 from jobplane.job import Claim
 from jobplane.outcome import Completed, Failed, Snoozed
 from jobplane.store.migrator import Migrator
 from jobplane.store.store import Store
 from tests.factories import SQL, make_job, row_of
+from tests.faults.mischief import FORGET
 
 LEASE = timedelta(seconds=60)
-FORGET = WorkerSettings(keep_completed=timedelta(0), keep_failed=timedelta(0), keep_cancelled=timedelta(0))
 Gone: TypeAlias = Callable[[Store, SQL], Awaitable[None]]
 Back: TypeAlias = Callable[[JobQueue, SQL, UUID], Awaitable[None]]
 

@@ -295,3 +295,12 @@ def test_a_parameter_without_annotation_takes_any_json_value() -> None:
     def loose(value) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
 
     assert arguments_of(loose).decode('{"value": [1, {"a": null}]}') == {"value": [1, {"a": None}]}
+
+
+def test_a_parameter_with_a_name_of_pythons_own_kind_is_refused_when_the_task_is_defined() -> None:
+    """The struct that arguments are decoded into cannot hold it."""
+
+    async def handler(__secret: int = 1) -> None: ...  # noqa: PYI063 - the name is the point
+
+    with pytest.raises(TaskDefinitionError, match="rename parameter '__secret'"):
+        Arguments(cast("Handler", handler))

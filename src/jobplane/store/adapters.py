@@ -87,10 +87,7 @@ def is_asyncpg(connection: object) -> bool:
 def _meant(connection: object) -> object:
     """The session of the current scope, where a scoped session was given."""
     scope = getattr(connection, "registry", None)
-    is_scoped = type(connection).__name__ in ("scoped_session", "async_scoped_session") or hasattr(
-        scope, "has"
-    )
-    return scope() if is_scoped and callable(scope) else connection
+    return scope() if callable(scope) and hasattr(scope, "has") else connection
 
 
 def _kind(connection: object) -> str | None:
